@@ -8,7 +8,8 @@ Hook wrappers are refused: one plugin must not be able to swallow what another o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import pluggy
 
@@ -48,6 +49,15 @@ def instar_options(host: HostContext) -> Iterable[Option]:  # type: ignore[empty
 @hookspec(firstresult=True)
 def instar_telegram(host: HostContext) -> TelegramPort | None:
     """The host's own way to Telegram, where it has one. The first answer that is not None is used."""
+
+
+@hookspec
+def instar_sample(host: HostContext, folder: Path) -> Mapping[str, Mapping[str, object]]:  # type: ignore[empty-body]
+    """Write a small made-up sample into the empty `folder`; return the settings that read it.
+
+    Settings are `{section: {key: value}}`, as in `config.json`. Called by `instar serve --sample` only, with
+    a temporary state directory; nothing of the user's may be read or written.
+    """
 
 
 @hookspec

@@ -168,6 +168,44 @@ class TelegramPort(Protocol):
         ...
 
 
+class TickStatus(Record):
+    """How one tick fares, as `/plugins` and a plugin's own status route show it."""
+
+    name: str
+    plugin: str
+    every_s: float
+    running: bool = False
+    runs: int = 0
+    failures: int = 0
+    failures_in_row: int = 0
+    """Zero again after a run that ends well."""
+    last_error: str | None = None
+    """Why the last failing run failed; kept after a good one."""
+    last_run_at_ms: int | None = None
+    """When the last run began, epoch milliseconds."""
+    last_duration_ms: int | None = None
+
+
+class LeaseStatus(Record):
+    """Who writes in this state directory."""
+
+    held: bool = False
+    """True when this very process holds the lease."""
+    pid: int | None = None
+    """Process id of the holder, whoever it is; None when nobody holds it or it cannot be known."""
+    address: str | None = None
+    """Where the holder answers HTTP; None when it serves nothing."""
+
+
+class RuntimeView(Record):
+    """What a plugin may ask of the runtime that carries it. Every call is cheap and thread-safe."""
+
+    ticks: Callable[[], tuple[TickStatus, ...]] = lambda: ()
+    lease: Callable[[], LeaseStatus] = LeaseStatus
+    stopping: Callable[[], bool] = lambda: False
+    """True from the moment the host begins to stop."""
+
+
 class HostContext(Record):
     """What a plugin is told about the host it lives in; handed to every registration hook."""
 
@@ -185,3 +223,5 @@ class HostContext(Record):
     """True in the one process that writes; asked again before each effect."""
     wake: Callable[[str], None] = lambda _tick: None
     """Ask for a tick, by name, to run as soon as it may. Callable from any thread."""
+    runtime: RuntimeView = RuntimeView()
+    """How the ticks fare and who holds the lease; empty answers where nothing runs."""

@@ -49,6 +49,10 @@ class CorruptStore(StoreError):
     """The database is damaged, empty or not a database: set it aside and restore a backup."""
 
 
+class ReadOnlyStore(StoreError):
+    """The database or its file system cannot be written to; reading still works."""
+
+
 class NetworkFilesystem(StoreError):
     """The database lies on a file system where its durability promise cannot be kept."""
 

@@ -10,6 +10,15 @@ from benchmarks.corpus.answers import answers, models, projects, series, session
 from benchmarks.corpus.building import START_MS, Corpus, build
 from benchmarks.corpus.disk import read_tree, truth_of_tree
 from benchmarks.corpus.model import Counters, Iteration, Row, Truth
+from benchmarks.corpus.programs import (
+    emit_line,
+    emit_lines,
+    lay,
+    partitioned,
+    random_rows,
+    rows_permuted,
+    slices,
+)
 from benchmarks.corpus.truth import truth_of
 
 __all__ = [
@@ -21,11 +30,18 @@ __all__ = [
     "Truth",
     "answers",
     "build",
+    "emit_line",
+    "emit_lines",
+    "lay",
     "models",
+    "partitioned",
     "projects",
+    "random_rows",
     "read_tree",
+    "rows_permuted",
     "series",
     "sessions",
+    "slices",
     "summary",
     "truth_of",
     "truth_of_tree",

@@ -65,7 +65,7 @@ def build(
             transcript.save()
             transcript.chunks.clear()
         for path, data in stage.decoys.items():
-            _save_decoy(os.path.join(root, path), data)
+            _save_decoy(os.path.join(root, path), data, start)
         stages.append(stage)
     written = [transcript for stage in stages for transcript in stage.transcripts]
     return Corpus(
@@ -77,7 +77,8 @@ def build(
     )
 
 
-def _save_decoy(path: str, data: bytes) -> None:
+def _save_decoy(path: str, data: bytes, ts_ms: int) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         file.write(data)
+    os.utime(path, ns=(ts_ms * 1_000_000, ts_ms * 1_000_000))

@@ -57,16 +57,15 @@ def read_tree(*roots: Path) -> Reading:
     return reading
 
 
-def transcripts(root: Path) -> Iterator[bytes]:
-    """Paths of all transcripts of a configuration folder, sorted."""
+def transcripts(root: Path) -> list[bytes]:
+    """Paths of all transcripts of a configuration folder, sorted as bytes."""
     projects = os.path.join(os.fsencode(root), b"projects")
-    for folder, names, files in os.walk(projects):
-        names.sort()
+    found = []
+    for folder, _, files in os.walk(projects):
         below = os.path.relpath(folder, projects).split(b"/")
-        for name in sorted(files):
-            path = os.path.join(folder, name)
-            if _is_transcript(below, name) and not os.path.islink(path):
-                yield path
+        paths = [os.path.join(folder, name) for name in files if _is_transcript(below, name)]
+        found += [path for path in paths if not os.path.islink(path)]
+    return sorted(found)
 
 
 def _is_transcript(below: list[bytes], name: bytes) -> bool:

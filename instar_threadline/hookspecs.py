@@ -1,7 +1,8 @@
 """The hooks of threadline: what another plugin may bring to it, or learn from it.
 
-They come with `instar_addhooks`, so a plugin that implements one waits politely when threadline is disabled.
-Registration hooks are called once, off any event loop; votes and titles once per message or topic.
+They come with `instar_addhooks`, so a plugin that implements one waits politely when threadline
+is disabled. Registration hooks are called once, off any event loop; votes and titles once per
+message or topic.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def threadline_sinks(host: HostContext) -> Iterable[BridgeSink]:  # type: ignore
 
 @hookspec
 def threadline_redactors(host: HostContext) -> Iterable[Redactor]:  # type: ignore[empty-body]
-    """What to take out of a text before it leaves, chained by `order`. An error blocks the message."""
+    """What to take out of a text before it leaves, chained by `order`. An error blocks the
+    message."""
 
 
 @hookspec

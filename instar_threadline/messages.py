@@ -1,7 +1,8 @@
 """Messages as everything in this package sees them, and what makes two of them the same.
 
-Promises frozen values only. A `Message` is what a line of the signed log says, together with how far that line
-can be believed; a `NewMessage` is what somebody asks to have recorded. Neither opens a file or knows a clock.
+Promises frozen values only. A `Message` is what a line of the signed log says, together with how
+far that line can be believed; a `NewMessage` is what somebody asks to have recorded. Neither
+opens a file or knows a clock.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ Direction = Literal["in", "out"]
 DIRECTIONS: tuple[Direction, ...] = ("in", "out")
 
 Integrity = Literal["ok", "no-mac", "bad-mac", "unknown-key", "malformed"]
-"""What the MAC of a line says. `unknown-key`: signed with a key that is not in the keyring. `malformed`: the
-MAC may verify, but a member is missing or has the wrong type."""
+"""What the MAC of a line says. `unknown-key`: signed with a key that is not in the keyring.
+`malformed`: the MAC may verify, but a member is missing or has the wrong type."""
 
 UNKNOWN_AGENT = "(unknown)"
 """The counterparty of a message that names none."""
 
 
 class Identity(NamedTuple):
-    """What makes two messages the same one. Ids are the peer's choice, so the peer is part of it."""
+    """What makes two messages the same one. Ids are the peer's choice, so the peer is part of
+    it."""
 
     direction: Direction
     counterparty: str
@@ -32,7 +34,7 @@ class Identity(NamedTuple):
     id: str
 
 
-class Position(Record):
+class Position(Record, frozen=True, kw_only=True):
     """Where a line stands in the signed log. Ordered by (segment, offset) within one direction."""
 
     direction: Direction
@@ -44,7 +46,7 @@ class Position(Record):
     """Bytes of the line without its newline."""
 
 
-class Message(Record):
+class Message(Record, frozen=True, kw_only=True):
     """One message of the signed log."""
 
     direction: Direction
@@ -66,7 +68,8 @@ class Message(Record):
     outcome: str | None = None
     in_reply_to: str | None = None
     verified: bool = False
-    """The MAC verifies and the sender was asserted by an authenticated host. Only then may policy match it."""
+    """The MAC verifies and the sender was asserted by an authenticated host. Only then may policy
+    match it."""
     integrity: Integrity = "ok"
     conflict: bool = False
     """Another message with the same identity and other content stands before it in the log."""
@@ -78,7 +81,7 @@ class Message(Record):
         return Identity(self.direction, self.counterparty, self.thread_id, self.id)
 
 
-class NewMessage(Record):
+class NewMessage(Record, frozen=True, kw_only=True):
     """A message to record. What is None is filled in: a random id, the time of recording."""
 
     direction: Direction
@@ -101,18 +104,19 @@ class NewMessage(Record):
     """False when nobody authenticated the sender: it is then shown as unverified for good."""
 
 
-class Recorded(Record):
+class Recorded(Record, frozen=True, kw_only=True):
     """What became of a request to record a message."""
 
     status: Literal["recorded", "duplicate", "conflict", "spooled", "refused"]
-    """`duplicate`: it was there with the same content. `conflict`: there with other content. `spooled`: the log
-    could not be written, it will be tried again. `refused`: `reason` says what is wrong with it."""
+    """`duplicate`: it was there with the same content. `conflict`: there with other content.
+    `spooled`: the log could not be written, it will be tried again. `refused`: `reason` says what
+    is wrong with it."""
     message: Message | None = None
     """The message as it stands in the log (recorded, duplicate)."""
     reason: str = ""
 
 
-class Thread(Record):
+class Thread(Record, frozen=True, kw_only=True):
     """What policy and titles are told about a thread."""
 
     thread_id: str

@@ -12,7 +12,7 @@ from instar_host.records import Record
 from instar_threadline.messages import Message, NewMessage, Thread
 
 
-class SourceBatch(Record):
+class SourceBatch(Record, frozen=True, kw_only=True):
     """What one pull of a source gave."""
 
     messages: tuple[NewMessage, ...] = ()
@@ -22,28 +22,30 @@ class SourceBatch(Record):
     """True asks for another pull soon: there is history left."""
 
 
-class MessageSource(Record):
-    """Somewhere messages come from besides the API. A message that was given before is not recorded twice."""
+class MessageSource(Record, frozen=True, kw_only=True):
+    """Somewhere messages come from besides the API. A message that was given before is not
+    recorded twice."""
 
     name: str
     """Unique; lower-case letters, digits, `-`."""
     pull: Callable[[str | None, int], SourceBatch]
-    """`pull(cursor, limit)`: at most `limit` messages after `cursor` (None: from the beginning of history)."""
+    """`pull(cursor, limit)`: at most `limit` messages after `cursor` (None: from the beginning of
+    history)."""
 
 
-class SinkResult(Record):
+class SinkResult(Record, frozen=True, kw_only=True):
     """What became of one delivery to a sink."""
 
     status: Literal["delivered", "rejected", "ambiguous"]
-    """`rejected`: certainly not delivered, and trying again is useless unless `retry_after_s` is set.
-    `ambiguous`: it may have been delivered; it is never tried again by itself."""
+    """`rejected`: certainly not delivered, and trying again is useless unless `retry_after_s` is
+    set. `ambiguous`: it may have been delivered; it is never tried again by itself."""
     retry_after_s: float | None = None
     reason: str = ""
     reference: str = ""
     """The sink's own id of what it delivered."""
 
 
-class Mirror(Record):
+class Mirror(Record, frozen=True, kw_only=True):
     """A message as a sink gets it: allowed by policy, redacted, rendered."""
 
     message: Message
@@ -54,7 +56,7 @@ class Mirror(Record):
     """Stable over retries and restarts: the same message to the same sink has the same key."""
 
 
-class BridgeSink(Record):
+class BridgeSink(Record, frozen=True, kw_only=True):
     """Somewhere else, besides Telegram, that mirrored messages go to."""
 
     name: str
@@ -63,15 +65,16 @@ class BridgeSink(Record):
     """Called once per attempt, in order within a thread. An exception counts as `ambiguous`."""
 
 
-class Redactor(Record):
-    """Takes out of a text what must not leave. Chained by `order`; an exception blocks the message."""
+class Redactor(Record, frozen=True, kw_only=True):
+    """Takes out of a text what must not leave. Chained by `order`; an exception blocks the
+    message."""
 
     name: str
     redact: Callable[[str], str]
     order: int = 100
 
 
-class Mirrored(Record):
+class Mirrored(Record, frozen=True, kw_only=True):
     """Told to observers after a message was delivered, or given up."""
 
     message: Message

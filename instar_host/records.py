@@ -1,7 +1,8 @@
 """The frozen records that hooks return and receive: the vocabulary between a host and its plugins.
 
-Every record is a keyword-only `msgspec.Struct`; a new field always gets a default, so that a plugin built
-against an older version keeps working. No record does any work, opens anything or knows a web framework.
+Every record is a keyword-only `msgspec.Struct`; a new field always gets a default, so that a plugin
+built against an older version keeps working. No record does any work, opens anything or knows a web
+framework.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What every record here is: immutable, built by keyword."""
 
 
-class Request(Record):
+class Request(Record, frozen=True, kw_only=True):
     """An HTTP request, already past the guard: decoded, bounded, authorised."""
 
     method: str
@@ -41,7 +42,7 @@ class Request(Record):
     body: bytes = b""
 
 
-class Response(Record):
+class Response(Record, frozen=True, kw_only=True):
     """An HTTP answer. A body that is an async iterator is streamed and ends when the host stops."""
 
     status: int = 200
@@ -52,7 +53,7 @@ class Response(Record):
 Endpoint = Callable[[Request], Response | Awaitable[Response]]
 
 
-class Parameter(Record):
+class Parameter(Record, frozen=True, kw_only=True):
     """One path or query parameter of a route, as the API description and the docs show it."""
 
     name: str
@@ -62,8 +63,10 @@ class Parameter(Record):
     """JSON Schema of one value."""
 
 
-class Route(Record):
-    """One HTTP route. A sync endpoint runs in a bounded thread pool, an async one on the host's loop."""
+class Route(Record, frozen=True, kw_only=True):
+    """One HTTP route. A sync endpoint runs in a bounded thread pool, an async one on the host's
+    loop.
+    """
 
     method: Method
     path: str
@@ -79,34 +82,37 @@ class Route(Record):
     """Status codes the route may answer besides the guard's own, each with a few words."""
 
 
-class TickControl(Record):
+class TickControl(Record, frozen=True, kw_only=True):
     """What a running tick may ask: whether the host wants it to end."""
 
     stopping: Callable[[], bool]
 
 
-class Tick(Record):
-    """A repeated piece of work that runs in the process that holds the lease, never twice at once."""
+class Tick(Record, frozen=True, kw_only=True):
+    """A repeated piece of work that runs in the process with the lease, never twice at once."""
 
     name: str
     func: Callable[[TickControl], float | None]
-    """Does one bounded slice. Returns the seconds until it wants to run again; None means `every_s`."""
+    """Does one bounded slice. Returns the seconds until it wants to run again; None means
+    `every_s`.
+    """
     every_s: float = 60.0
     at_start: bool = True
 
 
-class Panel(Record):
-    """A dashboard tab: an ES module that exports `mount(element, api)` and may export `unmount()`."""
+class Panel(Record, frozen=True, kw_only=True):
+    """A dashboard tab: an ES module that exports `mount(element, api)` and maybe `unmount()`."""
 
     id: str
     """Lower-case letters, digits, `-`; also the tab's place in the address (`?tab=`)."""
     title: str
     module: Path
-    """The JavaScript file, served as `/static/panels/<plugin>/<file name>` with its folder's files."""
+    """The JavaScript file, served as `/static/panels/<plugin>/<file name>` with its folder's files.
+    """
     order: int = 100
 
 
-class Terminal(Record):
+class Terminal(Record, frozen=True, kw_only=True):
     """Where a command talks to: streams and what they can show."""
 
     out: TextIO
@@ -117,18 +123,22 @@ class Terminal(Record):
     """Columns of the terminal."""
 
 
-class Command(Record):
+class Command(Record, frozen=True, kw_only=True):
     """One sub-command of `instar`, with any sub-commands of its own."""
 
     name: str
     summary: str
     configure: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace, HostContext, Terminal], int]
-    """Returns the exit code: 0 done, 1 a negative answer, 2 bad usage, 3 somebody else holds the lease."""
+    """Returns the exit code: 0 done, 1 a negative answer, 2 bad usage, 3 somebody else holds the
+    lease.
+    """
 
 
-class Option(Record):
-    """A command-line flag that stands for a setting; commands that list it accept it, `serve` always."""
+class Option(Record, frozen=True, kw_only=True):
+    """A command-line flag that stands for a setting; commands that list it accept it, `serve`
+    always.
+    """
 
     flag: str
     """With its dashes: `--claude-dir`."""
@@ -143,7 +153,7 @@ class Option(Record):
     """Top-level commands, besides `serve`, that take the flag."""
 
 
-class TopicSent(Record):
+class TopicSent(Record, frozen=True, kw_only=True):
     """What became of a message that a host's Telegram was asked to send."""
 
     ok: bool
@@ -168,7 +178,7 @@ class TelegramPort(Protocol):
         ...
 
 
-class TickStatus(Record):
+class TickStatus(Record, frozen=True, kw_only=True):
     """How one tick fares, as `/plugins` and a plugin's own status route show it."""
 
     name: str
@@ -186,7 +196,7 @@ class TickStatus(Record):
     last_duration_ms: int | None = None
 
 
-class LeaseStatus(Record):
+class LeaseStatus(Record, frozen=True, kw_only=True):
     """Who writes in this state directory."""
 
     held: bool = False
@@ -197,7 +207,7 @@ class LeaseStatus(Record):
     """Where the holder answers HTTP; None when it serves nothing."""
 
 
-class RuntimeView(Record):
+class RuntimeView(Record, frozen=True, kw_only=True):
     """What a plugin may ask of the runtime that carries it. Every call is cheap and thread-safe."""
 
     ticks: Callable[[], tuple[TickStatus, ...]] = lambda: ()
@@ -206,7 +216,7 @@ class RuntimeView(Record):
     """True from the moment the host begins to stop."""
 
 
-class HostContext(Record):
+class HostContext(Record, frozen=True, kw_only=True):
     """What a plugin is told about the host it lives in; handed to every registration hook."""
 
     name: str

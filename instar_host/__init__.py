@@ -1,0 +1,87 @@
+"""The contract between an agent host and its plugins, and the host that comes with it.
+
+These names are public; everything else may move. Importing them starts nothing and loads neither a
+database nor a web library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from instar_host.clock import Clock, SystemClock
+from instar_host.errors import ConfigError, InstarError, LeaseHeld, PluginError, UsageError
+from instar_host.hookspecs import hookimpl, hookspec
+from instar_host.records import (
+    Command,
+    HostContext,
+    Option,
+    Panel,
+    Parameter,
+    Record,
+    Request,
+    Response,
+    Route,
+    TelegramPort,
+    Terminal,
+    Tick,
+    TickControl,
+    TopicSent,
+)
+
+if TYPE_CHECKING:
+    from instar_host.config import Config
+    from instar_host.lease import Lease
+    from instar_host.plugins import Contribution, Outcome, Plugins, PluginStatus
+    from instar_host.settings import Settings
+
+__all__ = [
+    "Clock",
+    "Command",
+    "Config",
+    "ConfigError",
+    "Contribution",
+    "HostContext",
+    "InstarError",
+    "Lease",
+    "LeaseHeld",
+    "Option",
+    "Outcome",
+    "Panel",
+    "Parameter",
+    "PluginError",
+    "PluginStatus",
+    "Plugins",
+    "Record",
+    "Request",
+    "Response",
+    "Route",
+    "Settings",
+    "SystemClock",
+    "TelegramPort",
+    "Terminal",
+    "Tick",
+    "TickControl",
+    "TopicSent",
+    "UsageError",
+    "hookimpl",
+    "hookspec",
+]
+
+_LATER = {
+    "Config": "config",
+    "Contribution": "plugins",
+    "Lease": "lease",
+    "Outcome": "plugins",
+    "PluginStatus": "plugins",
+    "Plugins": "plugins",
+    "Settings": "settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a plugin seldom needs when it is first asked for."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

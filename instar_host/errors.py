@@ -1,0 +1,57 @@
+"""What goes wrong in a way that a person can act on.
+
+An `InstarError` reads as one sentence: what, where, what to do. The command line prints it as it is
+and leaves with `exit_code`; everything else that escapes is a defect of ours or of a plugin.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+MAX_REASON_CHARS = 500
+
+
+class InstarError(Exception):
+    """A sentence for a person. Never carries a stack, never needs one to be understood."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(InstarError):
+    """A command that was called in a way it cannot be."""
+
+    exit_code = 2
+
+
+class ConfigError(InstarError):
+    """A setting, or the file it stands in, that cannot be used."""
+
+
+class PluginError(InstarError):
+    """A plugin that breaks a rule of the contract."""
+
+
+class LeaseHeld(InstarError):  # noqa: N818 - says what is wrong; "Error" would add nothing
+    """Another process holds the lease of this state directory."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, pid: int | None = None, address: str | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+        """Process id of the holder; None when its entry could not be read."""
+        self.address = address
+        """Where the holder answers HTTP, e.g. `http://127.0.0.1:4042`; None when it serves nothing.
+        """
+
+
+def reason(exc: BaseException) -> str:
+    """One printable line about an exception: its type and words, no path of the stack, bounded."""
+    try:
+        words = str(exc)
+    except Exception:  # noqa: BLE001 - a plugin's exception may fail even to speak
+        words = "(its message could not be read)"
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    text = line if isinstance(exc, InstarError) and line else f"{type(exc).__name__}: {line}"
+    text = text.rstrip(": ")
+    return text if len(text) <= MAX_REASON_CHARS else text[: MAX_REASON_CHARS - 1] + "…"

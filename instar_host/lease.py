@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import threading
+import time
 import weakref
 from pathlib import Path
 from types import TracebackType
@@ -80,9 +81,7 @@ class Lease:
         return fd >= 0 and os.getpid() == self._pid and self._is_current(fd)
 
     def try_acquire(self) -> bool:
-        """Take the lease if it is free; true when this process holds it now. Raises InstarError,
-        OSError.
-        """
+        """Take the lease if it is free; true when this process holds it. Raises InstarError."""
         with self._lock:
             if self.held:
                 return True
@@ -96,7 +95,7 @@ class Lease:
                 holder = self.holder()
                 if holder is not None and holder.pid is not None:
                     return False
-                self._clock.wait(threading.Event(), PAUSE_S * (attempt > 0))
+                time.sleep(PAUSE_S if attempt else 0)
             return False
 
     def acquire(self) -> None:
@@ -107,7 +106,7 @@ class Lease:
         who = f"process {holder.pid}" if holder.pid is not None else "another process"
         serves = f" and answers at {holder.address}" if holder.address else ""
         raise LeaseHeld(
-            f"{who} holds the lease of {self.path.parent}{serves}; ask it, or stop it and try again",
+            f"{who} holds the lease of {self.path.parent}{serves}; ask it, or stop it and retry",
             pid=holder.pid,
             address=holder.address,
         )
@@ -133,6 +132,8 @@ class Lease:
             fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
             return None
+        except OSError as exc:
+            raise InstarError(f"{self.path} cannot be read: {exc.strerror}") from None
         try:
             if not self.held and _lock(fd, fcntl.LOCK_SH):
                 return None  # the entry, if there is one, is a dead holder's
@@ -189,10 +190,8 @@ class Lease:
         if fd >= 0:
             os.close(fd)
 
-    def after_fork(self) -> None:
-        """In a child: close the inherited descriptor, which would keep the lock alive. Not for
-        callers.
-        """
+    def _after_fork(self) -> None:
+        """In a child: close the inherited descriptor, which would keep the lock alive."""
         self._lock = threading.RLock()
         self._drop()
 
@@ -204,7 +203,7 @@ def _drop_in_children(lease: Lease) -> None:
     def drop() -> None:
         forked = reference()
         if forked is not None:
-            forked.after_fork()
+            forked._after_fork()
 
     os.register_at_fork(after_in_child=drop)
 

@@ -146,7 +146,11 @@ class Tail:
         stop = self.size if max_bytes is None else min(self.size, self._offset + max(1, max_bytes))
         first = True
         while self._offset < stop:
-            found = self._skip(stop) if self._skipping else self._read_lines(stop, grow=first)
+            found = (
+                self._skip(stop)
+                if self._skipping
+                else self._read_lines(stop, self.size if first else stop)
+            )
             if found is None:
                 return
             first = False
@@ -190,8 +194,8 @@ class Tail:
         self._head, self._last = head, last
         return "same" if self.size == mark.offset or unchanged(mark, self.stat) else "grown"
 
-    def _read_lines(self, stop: int, *, grow: bool) -> Lines | TooLong | None:
-        """Read from a line's beginning; double the read until it holds a newline, if `grow`.
+    def _read_lines(self, stop: int, limit: int) -> Lines | TooLong | None:
+        """Read up to `stop`; where that holds no newline, read on, doubling, up to `limit`.
 
         Reading again from the line's beginning, instead of keeping a rest, costs half a line a
         block and never joins bytes of two moments; doubling keeps a long line linear.
@@ -209,12 +213,11 @@ class Tail:
                 return None  # shrunk while read: the next open finds out what happened
             if want == longest:
                 return self._skip(stop, already=data)
-            if self._offset + want == self.size:
-                self._at_end, self._rest = True, data
+            if self._offset + want == limit:
+                if limit == self.size:
+                    self._at_end, self._rest = True, data
                 return None
-            if not grow:
-                return None
-            want = min(max(2 * want, self._block), longest, self.size - self._offset)
+            want = min(max(2 * want, self._block), longest, limit - self._offset)
 
     def _skip(self, stop: int, already: bytes = b"") -> TooLong | None:
         """Pass over a long line to its newline, to `stop` or to the end, a block at a time."""

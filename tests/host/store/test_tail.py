@@ -1,0 +1,403 @@
+"""The tail: whole lines past a mark, whatever happened to the file in between."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from instar_host.store.tail import Lines, Mark, TooLong, iter_lines, open_tail, unchanged
+
+MiB = 1 << 20
+
+
+class Reader:
+    """One followed file: reads on from the mark it kept, as an ingest tick does."""
+
+    def __init__(self, path: Path, *, block_bytes: int = 64, max_line_bytes: int = 1 << 16) -> None:
+        self.path = path
+        self.block_bytes, self.max_line_bytes = block_bytes, max_line_bytes
+        self.kept: Mark | None = None
+        self.verdict = ""
+        self.unfinished: bytes | None = None
+        self.skipped: list[TooLong] = []
+
+    def tick(self, max_bytes: int | None = None) -> list[tuple[int, bytes]]:
+        found: list[tuple[int, bytes]] = []
+        with open_tail(
+            self.path,
+            self.kept,
+            block_bytes=self.block_bytes,
+            max_line_bytes=self.max_line_bytes,
+        ) as opened:
+            self.verdict = opened.verdict
+            for block in opened.blocks(max_bytes=max_bytes):
+                if isinstance(block, TooLong):
+                    self.skipped.append(block)
+                else:
+                    found.extend(iter_lines(block))
+            rest = opened.unfinished()
+            self.unfinished = rest.data if rest else None
+            self.kept = opened.mark()
+        return found
+
+    def lines(self, max_bytes: int | None = None) -> list[bytes]:
+        return [line for _, line in self.tick(max_bytes)]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log.jsonl"
+
+
+def append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def rewrite_in_place(path: Path, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.write(data)
+        file.truncate()
+
+
+def numbered(count: int, start: int = 0, width: int = 40) -> bytes:
+    return b"".join(b"%0*d\n" % (width, start + i) for i in range(count))
+
+
+def test_each_whole_line_is_handed_out_once(log: Path) -> None:
+    """Lines that stood before the mark never come again; new ones come at the next tick."""
+    reader = Reader(log)
+    log.write_bytes(b"one\ntwo\n")
+    assert reader.tick() == [(0, b"one"), (4, b"two")]
+    append(log, b"three\n")
+    assert (reader.tick(), reader.verdict) == ([(8, b"three")], "grown")
+    assert (reader.tick(), reader.verdict) == ([], "same")
+
+
+@pytest.mark.parametrize("block_bytes", range(1, 25))
+def test_no_block_border_changes_what_is_read(log: Path, block_bytes: int) -> None:
+    """T7: a newline, a CR LF or an emoji across the border of a read gives the same lines."""
+    content = b"first\r\n\n\xf0\x9f\x98\x80 long enough\nx\n" + "é€".encode() + b"\nlast\n"
+    log.write_bytes(content)
+    lines = Reader(log, block_bytes=block_bytes).tick()
+    assert b"".join(line + b"\n" for _, line in lines) == content
+    assert all(content[at : at + len(line)] == line for at, line in lines)
+
+
+def test_an_unfinished_emoji_never_moves_the_mark_back(log: Path) -> None:
+    """C-18: an unfinished first line with a character cut by the read leaves the mark at 0."""
+    log.write_bytes(b"x" * 63 + "😀".encode())
+    reader = Reader(log)
+    assert (reader.lines(), reader.kept and reader.kept.offset) == ([], 0)
+    append(log, b"!\n")
+    assert reader.lines() == [b"x" * 63 + "😀!".encode()]
+
+
+def test_an_unfinished_line_is_shown_but_stays_before_no_mark(log: Path) -> None:
+    """T6: the last line without a newline is there to see, and is handed out once completed."""
+    reader = Reader(log)
+    log.write_bytes(b"whole\nhal")
+    assert (reader.lines(), reader.unfinished) == ([b"whole"], b"hal")
+    assert (reader.lines(), reader.unfinished) == ([], b"hal")
+    append(log, b"f\n")
+    assert (reader.lines(), reader.unfinished) == ([b"half"], None)
+
+
+def test_a_file_that_grows_byte_by_byte_gives_each_line_once(log: Path) -> None:
+    """C-24, T4: a short file keeps its identity while it grows; nothing is read twice."""
+    reader = Reader(log)
+    found: list[bytes] = []
+    for byte in numbered(12):
+        append(log, bytes([byte]))
+        found += reader.lines()
+        assert reader.verdict in ("new", "grown", "same")
+    assert found == numbered(12).splitlines()
+
+
+def test_a_rewrite_with_the_same_head_and_inode_is_read_from_the_start(log: Path) -> None:
+    """C-23: same first 256 bytes, same inode, larger: the bytes before the mark give it away."""
+    head = numbered(8)
+    log.write_bytes(head + b"R1\nR2\n")
+    reader = Reader(log)
+    reader.tick()
+    rewrite_in_place(log, head + b"R3\nR4\nR5\n")
+    assert (reader.lines()[-3:], reader.verdict) == ([b"R3", b"R4", b"R5"], "rewritten")
+
+
+@pytest.mark.parametrize("extra", [b"", b"and more\n"])
+def test_copytruncate_refilled_to_the_old_size_or_more_is_read_anew(
+    log: Path, extra: bytes
+) -> None:
+    """T3: a file cut to nothing and filled again to its old size, or past it, starts at 0."""
+    log.write_bytes(numbered(20))
+    reader = Reader(log)
+    reader.tick()
+    rewrite_in_place(log, numbered(20, start=100) + extra)
+    assert reader.lines() == (numbered(20, start=100) + extra).splitlines()
+    assert reader.verdict == "rewritten"
+
+
+def test_a_truncated_file_is_read_anew(log: Path) -> None:
+    """A file shorter than the mark begins again at 0."""
+    log.write_bytes(numbered(20))
+    reader = Reader(log)
+    reader.tick()
+    rewrite_in_place(log, b"fresh\n")
+    assert (reader.lines(), reader.verdict) == ([b"fresh"], "truncated")
+
+
+def test_a_reused_inode_is_no_proof_of_the_same_file(log: Path) -> None:
+    """T2: another file of the same size under the same name and inode is read in full."""
+    for attempt in range(200):
+        log.write_bytes(numbered(3, start=attempt))
+        reader = Reader(log)
+        reader.tick()
+        before = log.stat().st_ino
+        log.unlink()
+        log.write_bytes(numbered(3, start=attempt + 1000))
+        if log.stat().st_ino == before:
+            assert reader.lines() == numbered(3, start=attempt + 1000).splitlines()
+            return
+    pytest.skip("this file system does not reuse inodes")
+
+
+def test_the_same_content_under_another_inode_goes_on(log: Path) -> None:
+    """A file moved, copied or restored from a backup is not read again."""
+    log.write_bytes(numbered(20))
+    reader = Reader(log)
+    reader.tick()
+    other = log.with_name("copy")
+    other.write_bytes(log.read_bytes() + b"new\n")
+    other.replace(log)
+    assert (reader.lines(), reader.verdict) == ([b"new"], "grown")
+
+
+def test_identical_files_are_both_read(tmp_path: Path) -> None:
+    """T5: identity is kept per path, so a copy of a session hides nothing."""
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(numbered(9))
+        assert len(Reader(tmp_path / name).lines()) == 9
+
+
+def test_a_budget_stops_at_a_line_but_always_makes_progress(log: Path) -> None:
+    """`max_bytes` bounds a call; a first line over it is still handed out whole."""
+    log.write_bytes(b"a" * 500 + b"\n" + numbered(30))
+    reader = Reader(log)
+    assert reader.lines(max_bytes=10) == [b"a" * 500]
+    sizes = []
+    while lines := reader.lines(max_bytes=100):
+        sizes.append(sum(len(line) + 1 for line in lines))
+    assert (sum(sizes), max(sizes)) == (len(numbered(30)), 82)
+
+
+@pytest.mark.parametrize("length", [99, 100, 101, 102])
+@pytest.mark.parametrize("end", [b"\nafter\n", b"", b"\n"])
+def test_the_longest_line_is_exact(log: Path, length: int, end: bytes) -> None:
+    """A line of `max_line_bytes` is handed out, one byte more is skipped, ended or not."""
+    log.write_bytes(b"before\n" + b"x" * length + end)
+    reader = Reader(log, block_bytes=64, max_line_bytes=100)
+    lines = reader.lines()
+    seen = b"x" * length in lines or reader.unfinished == b"x" * length
+    assert seen == (length <= 100)
+    assert len(reader.skipped) == (length > 100)
+    assert (b"after" in lines) == (end == b"\nafter\n")
+
+
+def test_a_long_line_is_skipped_over_many_calls_and_begins_once(log: Path) -> None:
+    """A line left half way is resumed inside, and only its first stretch says that it begins."""
+    log.write_bytes(b"before\n" + b"x" * 5_000 + b"\nafter\n")
+    reader = Reader(log, block_bytes=64, max_line_bytes=100)
+    lines: list[bytes] = []
+    for _ in range(50):
+        lines += reader.lines(max_bytes=200)
+    assert lines == [b"before", b"after"]
+    assert [piece.continued for piece in reader.skipped].count(False) == 1
+    assert sum(piece.length for piece in reader.skipped) == 5_001
+
+
+def test_a_long_line_without_an_end_is_waited_out(log: Path) -> None:
+    """T8: bytes that arrive later in a line already too long are skipped, then reading goes on."""
+    reader = Reader(log, max_line_bytes=100)
+    log.write_bytes(b"x" * 500)
+    assert (reader.lines(), len(reader.skipped)) == ([], 1)
+    append(log, b"y" * 500)
+    assert (reader.lines(), reader.skipped[-1].continued) == ([], True)
+    append(log, b"\nafter\n")
+    assert reader.lines() == [b"after"]
+
+
+def test_a_long_line_costs_bounded_memory_and_linear_reads(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-26: 64 MiB in one line stay under two longest lines of memory, and are read about once."""
+    with log.open("wb") as file:
+        for _ in range(64):
+            file.write(b"x" * MiB)
+        file.write(b"\nafter\n")
+    asked = 0
+    real = os.pread
+
+    def counted(descriptor: int, length: int, offset: int) -> bytes:
+        nonlocal asked
+        asked += length
+        return real(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    reader = Reader(log, block_bytes=64 << 10, max_line_bytes=4 * MiB)
+    tracemalloc.start()
+    try:
+        assert reader.lines() == [b"after"]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * 4 * MiB + MiB
+    assert asked < 80 * MiB
+
+
+def test_a_line_of_many_blocks_is_read_in_linear_time(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-26: a 16 MiB line in 64 KiB blocks costs a few times its size in reads, not its square."""
+    log.write_bytes(b"x" * (16 * MiB - 1) + b"\n")
+    asked: list[int] = []
+    real = os.pread
+
+    def counted(descriptor: int, length: int, offset: int) -> bytes:
+        asked.append(length)
+        return real(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    assert len(Reader(log, block_bytes=64 << 10, max_line_bytes=16 * MiB).lines()) == 1
+    assert sum(asked) <= 3 * 16 * MiB
+
+
+def test_a_sparse_terabyte_is_passed_over_at_once(log: Path) -> None:
+    """T12: a hole has no newline; it is skipped as one long line without being read."""
+    with log.open("wb") as file:
+        file.write(b"before\n")
+        file.truncate(1 << 40)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nafter\n")
+    reader = Reader(log, max_line_bytes=1 << 16)
+    assert reader.lines() == [b"before", b"after"]
+    assert reader.lines() == []
+    assert reader.verdict == "same"
+
+
+def test_only_skipped_lines_still_move_the_mark(log: Path) -> None:
+    """T9: a file of nothing but too long lines is not read again."""
+    log.write_bytes((b"x" * 200 + b"\n") * 3)
+    reader = Reader(log, max_line_bytes=100)
+    reader.tick()
+    reader.tick()
+    assert [piece.offset for piece in reader.skipped] == [0, 201, 402]
+
+
+def test_an_unchanged_file_needs_one_stat(log: Path) -> None:
+    """`unchanged` holds once the end was seen, even of an unfinished line, until a change."""
+    reader = Reader(log)
+    log.write_bytes(b"whole\nhalf")
+    reader.tick(max_bytes=1)
+    kept = reader.kept
+    assert kept is not None
+    assert not unchanged(kept, log.stat())
+    reader.tick()
+    kept = reader.kept
+    assert kept is not None
+    assert unchanged(kept, log.stat())
+    append(log, b"\n")
+    assert not unchanged(kept, log.stat())
+
+
+def test_a_rewrite_while_reading_is_noticed(log: Path) -> None:
+    """A file rewritten between the check and the read gives a mark that matches nothing."""
+    log.write_bytes(numbered(20))
+    reader = Reader(log)
+    reader.tick()
+    append(log, numbered(5, start=20))
+    fresh = numbered(40, start=500)
+    with open_tail(log, reader.kept) as opened:
+        rewrite_in_place(log, fresh)
+        for _ in opened.blocks():
+            pass
+        reader.kept = opened.mark()
+    assert not unchanged(reader.kept, log.stat())
+    assert (reader.lines(), reader.verdict) == (fresh.splitlines(), "rewritten")
+
+
+def test_a_file_cut_while_reading_is_read_anew(log: Path) -> None:
+    """A file that shrinks under an open tail ends the read quietly; the next one starts at 0."""
+    log.write_bytes(numbered(20))
+    with open_tail(log, None, block_bytes=64) as opened:
+        blocks: Iterator[Lines | TooLong] = opened.blocks()
+        next(blocks)
+        rewrite_in_place(log, b"")
+        assert list(blocks) == []
+        kept = opened.mark()
+    reader = Reader(log)
+    reader.kept = kept
+    append(log, b"new\n")
+    assert (reader.lines(), reader.verdict) == ([b"new"], "truncated")
+
+
+def test_a_mark_survives_a_restart(log: Path) -> None:
+    """A mark is plain data: encoded and decoded it is the same mark, with SQLite-sized integers."""
+    log.write_bytes(numbered(4))
+    reader = Reader(log)
+    reader.tick()
+    kept = reader.kept
+    assert kept is not None
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(kept), type=Mark) == kept
+    assert len(kept.guard) == 16
+    assert all(-(2**63) <= n < 2**63 for n in (kept.dev, kept.inode, kept.size, kept.ctime_ns))
+
+
+def test_a_huge_inode_number_still_fits(log: Path) -> None:
+    """File systems number inodes up to 2**64; the mark folds them and still compares equal."""
+    log.write_bytes(b"line\n")
+    with open_tail(log, None) as opened:
+        list(opened.blocks())
+        fields = list(log.stat()[:10])
+        fields[1] = 2**64 - 5
+        opened.stat = os.stat_result(fields)
+        assert opened.mark().inode == 2**63 - 5
+
+
+def test_an_unread_tail_gives_a_mark_at_its_start(log: Path) -> None:
+    """Asking for a mark before reading moves nothing."""
+    log.write_bytes(numbered(4))
+    with open_tail(log, None) as opened:
+        assert opened.mark().offset == 0
+    assert len(Reader(log).lines()) == 4
+
+
+def test_empty_blocks_are_refused(log: Path) -> None:
+    """A size below one byte could never make progress."""
+    log.write_bytes(b"")
+    with pytest.raises(ValueError, match="at least 1"):
+        open_tail(log, None, block_bytes=0)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("end", [b"\nafter\n", b""])
+def test_a_gibibyte_in_one_line_costs_bounded_memory(log: Path, end: bytes) -> None:
+    """T8: 1 GiB with or without a newline is counted once; memory stays at two longest lines."""
+    with log.open("wb") as file:
+        for _ in range(1024):
+            file.write(b"x" * MiB)
+        file.write(end)
+    reader = Reader(log, block_bytes=MiB, max_line_bytes=16 * MiB)
+    tracemalloc.start()
+    try:
+        lines = reader.lines()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert lines == ([b"after"] if end else [])
+    assert [piece.length for piece in reader.skipped] == [1024 * MiB + bool(end)]
+    assert peak < 33 * MiB

@@ -101,3 +101,9 @@ def agent_id(rng: random.Random) -> str:
 def folder_name(cwd: str) -> str:
     """The folder below `projects/` of a working directory (lossy, as the client's is)."""
     return re.sub("[^A-Za-z0-9]", "-", cwd)
+
+
+def prose(rng: random.Random, words: int) -> str:
+    """A long text of mostly plain words, with an awkward one now and then."""
+    weights = [20 if word.isascii() and word.isalpha() else 0.3 for word in _WORDS]
+    return " ".join(rng.choices(_WORDS, weights=weights, k=words))

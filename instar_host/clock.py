@@ -1,7 +1,7 @@
 """The clock that everything in the house is given, so that tests can turn it by hand.
 
-Promises two readings and a sleep. Never read the time any other way: a module that calls `time.time`
-cannot be tested at the edge of a day.
+Promises two readings and a sleep. Never read the time any other way: a module that calls
+`time.time` cannot be tested at the edge of a day.
 """
 
 from __future__ import annotations

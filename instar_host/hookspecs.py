@@ -1,9 +1,10 @@
 """The hooks a plugin may implement, as far as any host is concerned.
 
-Mark an implementation with `instar_host.hookimpl`. Every hook is a plain `def`, returns data and does
-nothing else at length: it is called off any event loop, when the host starts. A plugin package may bring hooks
-of its own with a plain attribute `instar_addhooks(pluginmanager)`; it is called before anything registers.
-Hook wrappers are refused: one plugin must not be able to swallow what another one says.
+Mark an implementation with `instar_host.hookimpl`. Every hook is a plain `def`, returns data and
+does nothing else at length: it is called off any event loop, when the host starts. A plugin package
+may bring hooks of its own with a plain attribute `instar_addhooks(pluginmanager)`; it is called
+before anything registers. Hook wrappers are refused: one plugin must not be able to swallow what
+another one says.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def instar_routes(host: HostContext) -> Iterable[Route]:  # type: ignore[empty-body]
-    """HTTP routes to serve. Two plugins that claim one `(method, path)`: the later loses as a whole."""
+    """HTTP routes to serve. Two plugins that claim one `(method, path)`: the later loses as a
+    whole.
+    """
 
 
 @hookspec
 def instar_ticks(host: HostContext) -> Iterable[Tick]:  # type: ignore[empty-body]
-    """Repeated work. Runs only in the process that holds the lease, each tick never twice at once."""
+    """Repeated work. Runs only in the process that holds the lease, each tick never twice at
+    once.
+    """
 
 
 @hookspec
@@ -43,20 +48,24 @@ def instar_commands(host: HostContext) -> Iterable[Command]:  # type: ignore[emp
 
 @hookspec
 def instar_options(host: HostContext) -> Iterable[Option]:  # type: ignore[empty-body]
-    """Command-line flags that stand for settings, taken by `serve` and by the commands they name."""
+    """Command-line flags that stand for settings, taken by `serve` and by the commands they
+    name.
+    """
 
 
 @hookspec(firstresult=True)
 def instar_telegram(host: HostContext) -> TelegramPort | None:
-    """The host's own way to Telegram, where it has one. The first answer that is not None is used."""
+    """The host's own way to Telegram, where it has one. The first answer that is not None is
+    used.
+    """
 
 
 @hookspec
 def instar_sample(host: HostContext, folder: Path) -> Mapping[str, Mapping[str, object]]:  # type: ignore[empty-body]
     """Write a small made-up sample into the empty `folder`; return the settings that read it.
 
-    Settings are `{section: {key: value}}`, as in `config.json`. Called by `instar serve --sample` only, with
-    a temporary state directory; nothing of the user's may be read or written.
+    Settings are `{section: {key: value}}`, as in `config.json`. Called by `instar serve --sample`
+    only, with a temporary state directory; nothing of the user's may be read or written.
     """
 
 
@@ -67,4 +76,6 @@ def instar_host_ready(host: HostContext) -> None:
 
 @hookspec
 def instar_host_stopping(host: HostContext) -> None:
-    """The host is about to stop: ticks have ended, stores may close. Must return within a second."""
+    """The host is about to stop: ticks have ended, stores may close. Must return within a
+    second.
+    """

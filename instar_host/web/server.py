@@ -1,0 +1,94 @@
+"""Our own HTTP server: one listening socket, served by uvicorn on the host's loop.
+
+Promises that the port is ours before anything else starts, and that a stop within its budget leaves
+no connection, task or descriptor behind. Writes no access log: addresses carry what people look at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from instar_host.errors import InstarError
+from instar_host.runtime import Runtime
+from instar_host.web.connections import BoundedProtocol
+
+BACKLOG = 256
+KEEP_ALIVE_S = 20
+MAX_HEAD_BYTES = 32 * 1024
+
+
+class PortBusy(InstarError):  # noqa: N818 - says what is wrong
+    """Somebody else listens there."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes any free one. Raises PortBusy, and InstarError otherwise."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as exc:
+        sock.close()
+        if exc.errno == errno.EADDRINUSE:
+            raise PortBusy(f"Port {port} of {host} is taken.") from None
+        raise InstarError(f"Cannot listen on {host} port {port}: {exc.strerror}.") from None
+    return sock
+
+
+def address_of(sock: socket.socket) -> str:
+    """Where a browser on this machine finds the socket, without a trailing slash."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Server:
+    """Serves `app` on `sock` from now until the runtime stops."""
+
+    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+        self._sock = sock
+        self._task: asyncio.Task[None] | None = None
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=BoundedProtocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=1,
+                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+                backlog=BACKLOG,
+            )
+        )
+
+    def start(self, runtime: Runtime) -> None:
+        """Serve on the runtime's loop; the runtime's stop ends it."""
+        runtime.spawn(self._serve(), self._close)
+
+    async def _serve(self) -> None:
+        self._task = asyncio.current_task()
+        try:
+            await self._server.serve(sockets=[self._sock])
+        finally:
+            self._sock.close()
+            for connection in tuple(self._server.server_state.connections):
+                connection.transport.abort()
+
+    async def _close(self, seconds: float) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=seconds)

@@ -285,8 +285,17 @@ def test_a_sparse_terabyte_is_passed_over_at_once(log: Path) -> None:
         file.write(b"\nafter\n")
     reader = Reader(log, max_line_bytes=1 << 16)
     assert reader.lines() == [b"before", b"after"]
-    assert reader.lines() == []
-    assert reader.verdict == "same"
+    assert (reader.lines(), reader.verdict) == ([], "same")
+
+
+def test_a_hole_at_the_end_is_passed_over_and_known_again(log: Path) -> None:
+    """T12: a mark inside a hole guards the zeros that reading would have given."""
+    log.write_bytes(b"before\n")
+    os.truncate(log, 1 << 40)
+    reader = Reader(log, max_line_bytes=1 << 16)
+    assert reader.lines() == [b"before"]
+    append(log, b"\nafter\n")
+    assert (reader.lines(), reader.verdict) == ([b"after"], "grown")
 
 
 def test_only_skipped_lines_still_move_the_mark(log: Path) -> None:
@@ -315,12 +324,12 @@ def test_an_unchanged_file_needs_one_stat(log: Path) -> None:
 
 
 def test_a_rewrite_while_reading_is_noticed(log: Path) -> None:
-    """A file rewritten between the check and the read gives a mark that matches nothing."""
+    """A file rewritten between the check and the read, from its second part on, is read anew."""
     log.write_bytes(numbered(20))
     reader = Reader(log)
     reader.tick()
     append(log, numbered(5, start=20))
-    fresh = numbered(40, start=500)
+    fresh = numbered(8) + numbered(40, start=500)
     with open_tail(log, reader.kept) as opened:
         rewrite_in_place(log, fresh)
         for _ in opened.blocks():
@@ -363,9 +372,10 @@ def test_a_huge_inode_number_still_fits(log: Path) -> None:
     with open_tail(log, None) as opened:
         list(opened.blocks())
         fields = list(log.stat()[:10])
-        fields[1] = 2**64 - 5
+        fields[1:3] = [2**64 - 5, 2**64 - 9]
         opened.stat = os.stat_result(fields)
-        assert opened.mark().inode == 2**63 - 5
+        kept = opened.mark()
+    assert (kept.inode, kept.dev) == (2**63 - 5, 2**63 - 9)
 
 
 def test_an_unread_tail_gives_a_mark_at_its_start(log: Path) -> None:

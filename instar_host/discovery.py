@@ -15,9 +15,9 @@ import msgspec
 
 from instar_host.config import PluginsSection
 from instar_host.settings import nearest
+from instar_host.version import OUR_DISTRIBUTION
 
 GROUP = "instar.plugins"
-OUR_DISTRIBUTION = "instar-plugins"
 
 log = logging.getLogger("instar.plugins")
 

@@ -7,23 +7,14 @@ those are the runtime's.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from instar_host.clock import Clock, SystemClock
 from instar_host.config import Config, StateDir
-from instar_host.discovery import OUR_DISTRIBUTION
 from instar_host.plugins import Plugins
 from instar_host.records import HostContext
-
-
-def installed_version() -> str:
-    """The version of this distribution; `0+unknown` when pip does not know it."""
-    try:
-        return metadata.version(OUR_DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
+from instar_host.version import installed_version
 
 
 def host_context(

@@ -22,12 +22,13 @@ from pluggy import HookImpl
 
 from instar_host import answers
 from instar_host.config import Config
-from instar_host.discovery import OUR_DISTRIBUTION, Candidate, Choice, choose, installed
+from instar_host.discovery import Candidate, Choice, choose, installed
 from instar_host.errors import PluginError, reason
 from instar_host.hookspecs import PROJECT
 from instar_host.observers import Observers
 from instar_host.registry import Declared, Registry, WrapperRefused
 from instar_host.settings import nearest
+from instar_host.version import OUR_DISTRIBUTION
 
 CLOSE_TIMEOUT_S = 2.0
 

@@ -1,0 +1,177 @@
+"""`instar`: the command line of a host, with the commands that plugins bring.
+
+Promises an exit code that means something, one line on stderr for what a person can mend, and no
+traceback unless `INSTAR_DEBUG=1` asks for it. Two passes: the state directory first, which leads to
+the configuration and so to the plugins; then everything, with the flags and commands that those
+plugins bring.
+
+    0 done   1 a negative answer, or a sentence on stderr   2 wrong usage   3 another process has
+    the lease 70 a defect of ours or of a plugin   130 interrupted   141 nobody reads the output any
+    more
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from instar_host.errors import InstarError, reason
+from instar_host.records import HostContext, Terminal
+
+if TYPE_CHECKING:
+    from instar_host.commands import CommandLine
+    from instar_host.config import StateDir
+
+DEBUG_VARIABLE = "INSTAR_DEBUG"
+EXIT_USAGE = 2
+EXIT_DEFECT = 70
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+
+OpenHost = Callable[["StateDir"], HostContext]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console entry: the process's own arguments, environment, directories and streams."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes
+    terminal = terminal_of(sys.stdout, sys.stderr)
+    environ = dict(os.environ)
+    try:
+        code = run(arguments, environ, Path.cwd, Path.home, terminal)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+        return EXIT_BROKEN_PIPE
+    return code
+
+
+def run(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Callable[[], Path],
+    home: Callable[[], Path],
+    terminal: Terminal,
+    open_host: OpenHost | None = None,
+) -> int:
+    """One call of `instar` in the given surroundings; its exit code. Raises BrokenPipeError only.
+
+    `open_host` makes the host of a state directory; the default loads what is installed.
+    """
+    try:
+        return _dispatch(argv, environ, cwd, home, terminal, open_host)
+    except InstarError as exc:
+        print(f"instar: {exc}", file=terminal.err)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        print("instar: interrupted", file=terminal.err)
+        return EXIT_INTERRUPTED
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    except BrokenPipeError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - the outermost frame: a person reads what comes out
+        return _defect(exc, environ, terminal)
+
+
+def terminal_of(out: TextIO, err: TextIO) -> Terminal:
+    """The streams and what they can show."""
+    width = shutil.get_terminal_size((80, 24)).columns
+    return Terminal(out=out, err=err, is_tty=out.isatty(), width=width)
+
+
+def _dispatch(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    cwd: Callable[[], Path],
+    home: Callable[[], Path],
+    terminal: Terminal,
+    open_host: OpenHost | None,
+) -> int:
+    if list(argv[:1]) in (["--version"], ["-V"]):
+        from instar_host.version import installed_version
+
+        print(f"instar {installed_version()}", file=terminal.out)
+        return 0
+    from instar_host.commands import early
+    from instar_host.config import locate_state_dir
+
+    flag, rest = early(argv)
+    where = locate_state_dir(flag, environ, cwd(), home())
+    host = _open(where, environ) if open_host is None else open_host(where)
+    try:
+        return _run_command(argv, rest, host, terminal)
+    finally:
+        host.plugins.close()
+
+
+def _open(where: StateDir, environ: Mapping[str, str]) -> HostContext:
+    from instar_host.host import open_host
+
+    return open_host(where, environ, capabilities=("commands",))
+
+
+def _run_command(
+    argv: Sequence[str], rest: Sequence[str], host: HostContext, terminal: Terminal
+) -> int:
+    import msgspec
+
+    from instar_host.claims import command_key, settle
+    from instar_host.commands import CommandLine
+    from instar_host.host_commands import HOST_COMMANDS
+
+    reserved = [command_key(command.name) for command in HOST_COMMANDS]
+    claims = settle(host, reserved=reserved)
+    line = CommandLine(HOST_COMMANDS, claims, host.plugins.report, host.version)
+    if not rest:
+        print(line.help(), end="", file=terminal.err)
+        return EXIT_USAGE
+    if not rest[0].startswith("-") and rest[0] not in line.names:
+        print(f"instar: {_unknown(rest[0], line, host)}", file=terminal.err)
+        return EXIT_USAGE
+    command, arguments, overrides = line.parse(argv)
+    changed = msgspec.structs.replace(host, config=host.config.with_overrides(overrides))
+    return command.run(arguments, changed, terminal)
+
+
+def _unknown(name: str, line: CommandLine, host: HostContext) -> str:
+    """What there is instead, and which plugin may be the reason that it is not there."""
+    from instar_host.settings import nearest
+
+    said = (
+        f"there is no command {name}{nearest(name, line.names)}; there is {', '.join(line.names)}"
+    )
+    off = [s for s in host.plugins.statuses() if s.state not in ("loaded", "waiting")]
+    return "\n".join([said, *(f"  plugin {s.name} is {s.state}: {s.error}" for s in off)])
+
+
+def _defect(exc: Exception, environ: Mapping[str, str], terminal: Terminal) -> int:
+    if environ.get(DEBUG_VARIABLE) == "1":
+        traceback.print_exception(exc, file=terminal.err)
+    where = _last_frame(exc)
+    hint = "" if environ.get(DEBUG_VARIABLE) == "1" else f"; {DEBUG_VARIABLE}=1 shows where"
+    print(
+        f"instar: this should not happen: {reason(exc)} ({where}); please report this line{hint}",
+        file=terminal.err,
+    )
+    return EXIT_DEFECT
+
+
+def _last_frame(exc: Exception) -> str:
+    frames = traceback.extract_tb(exc.__traceback__)
+    return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "nowhere"
+
+
+def _silence(stream: TextIO) -> None:
+    """Let the flush at interpreter exit go nowhere, or it would complain of the pipe."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, stream.fileno())
+    os.close(devnull)

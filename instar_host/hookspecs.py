@@ -62,7 +62,8 @@ def instar_telegram(host: HostContext) -> TelegramPort | None:
 
 @hookspec
 def instar_sample(host: HostContext, folder: Path) -> Mapping[str, Mapping[str, object]]:  # type: ignore[empty-body]
-    """Write a small made-up sample into the empty `folder`; return the settings that read it.
+    """Write a small made-up sample into `folder`, below a name of its own; return the settings that
+    read it.
 
     Settings are `{section: {key: value}}`, as in `config.json`. Called by `instar serve --sample`
     only, with a temporary state directory; nothing of the user's may be read or written.

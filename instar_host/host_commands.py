@@ -9,6 +9,7 @@ import msgspec
 
 from instar_host.plugins import PluginStatus
 from instar_host.records import Command, HostContext, Terminal
+from instar_host.serve import OPEN, SERVE
 
 FINE = ("loaded", "waiting", "disabled")
 
@@ -50,6 +51,8 @@ def _row(status: PluginStatus) -> tuple[str, str, str, str]:
 
 
 HOST_COMMANDS = (
+    SERVE,
+    OPEN,
     Command(
         name="plugins",
         summary="which plugins run, and why the others do not",

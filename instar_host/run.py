@@ -53,6 +53,8 @@ class Run:
         self.host: HostContext | None = None
         self.surface: Surface | None = None
         self.state: State = "starting"
+        self.late: tuple[str, ...] = ()
+        """Names of what a stop still waits for."""
         self.workers = Workers("instar-endpoint", max_workers=settings.endpoint_threads)
         self.file_workers = Workers("instar-files", max_workers=2)
         self._control = Workers("instar-control", max_workers=2)
@@ -227,7 +229,12 @@ class Run:
         if self._stopping.is_set():
             return
         await self._control.run(partial(self._lease.publish, self._address))
-        ticks = Ticks(self.surface.ticks, clock=self.host.clock, random=self._settings.spread)
+        ticks = Ticks(
+            self.surface.ticks,
+            clock=self.host.clock,
+            random=self._settings.spread,
+            failed=self.host.plugins.report,
+        )
         self._ticks = ticks
         ticks.start()
 
@@ -290,9 +297,11 @@ class Run:
         late_at = self._loop.time() + self._budget_s / 2
         said = False
         while left := await self._control.run(partial(join, JOIN_SLICE_S)):
+            self.late = left
             if not said and self._loop.time() > late_at:
                 said = True
                 log.warning("still waiting for %s: %s", what, ", ".join(left))
+        self.late = ()
 
     async def _say(self, hook: str) -> None:
         host = self.host

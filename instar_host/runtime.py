@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from instar_host.errors import InstarError
-from instar_host.records import HostContext
+from instar_host.records import HostContext, LeaseStatus
 from instar_host.run import Closer, Run, RunSettings, State
 from instar_host.surface import Surface
 from instar_host.workers import Workers
@@ -121,6 +121,16 @@ class Runtime:
         """True while this process is the one that writes."""
         run = self._mine()
         return run is not None and run.holds_lease()
+
+    def lease_status(self) -> LeaseStatus:
+        """Who writes in this state directory. Reads the lease's file: not on a loop."""
+        run = self._mine()
+        return LeaseStatus() if run is None else run.lease()
+
+    def late(self) -> tuple[str, ...]:
+        """What a stop still waits for, by name."""
+        run = self._mine()
+        return () if run is None else run.late
 
     def wake(self, name: str) -> None:
         """Let a tick run as soon as it may; nothing where ticks do not run. From any thread."""

@@ -22,6 +22,8 @@ from instar_host.host import host_context
 from instar_host.plugins import Plugins
 from instar_host.records import HostContext
 
+pytest_plugins = ["instar_host.testing_web"]
+
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z, where a FakeClock begins."""
 _POLL_S = 0.002

@@ -40,11 +40,19 @@ class Ticks:
     """One run of a set of ticks, from `start` to `stop`. Not to be started twice."""
 
     def __init__(
-        self, ticks: Iterable[OwnedTick], *, clock: Clock, random: Callable[[], float]
+        self,
+        ticks: Iterable[OwnedTick],
+        *,
+        clock: Clock,
+        random: Callable[[], float],
+        failed: Callable[[str, str], None] = lambda _plugin, _error: None,
     ) -> None:
-        """`random` returns a number in [0, 1); it only spreads the waits."""
+        """`random` returns a number in [0, 1); it only spreads the waits. `failed` hears of every
+        run that failed: plugin, why.
+        """
         self._clock = clock
         self._random = random
+        self._failed = failed
         self._stopping = threading.Event()
         self._slots = threading.Semaphore(MAX_AT_ONCE)
         self._jobs = {owned.tick.name: _Job(owned) for owned in ticks}
@@ -125,6 +133,7 @@ class Ticks:
                 running=False, runs=was.runs + 1, failures_in_row=0, last_duration_ms=duration_ms
             )
             return self._spread(job.tick.every_s) if wish is None else wish
+        self._failed(job.plugin, f"tick {job.name}: {error}")
         job.change(
             running=False,
             runs=was.runs + 1,

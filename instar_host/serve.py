@@ -1,0 +1,279 @@
+"""`instar serve` and `instar open`: the host as a program of its own.
+
+Promises to print the token only on a terminal, to end within two seconds of being asked, and that a
+sample never touches the real state directory. Imports no web library before a command runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from instar_host.errors import InstarError
+from instar_host.records import Command, HostContext, Terminal
+
+DEFAULT_HOST = "127.0.0.1"
+LOOK_S = 0.5
+"""How often the main thread looks whether the lease has moved; a signal is noticed at once."""
+
+
+class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to listen and whom to answer."""
+
+    host: str = DEFAULT_HOST
+    port: int | None = None
+    """None: `port` of the configuration. 0: any free one."""
+    allow_hosts: tuple[str, ...] = ()
+
+
+def serve(arguments: argparse.Namespace, host: HostContext, terminal: Terminal) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    options = ServeOptions(
+        host=arguments.host, port=arguments.port, allow_hosts=tuple(arguments.allow_host)
+    )
+    with _signals() as stop:
+        if not arguments.sample:
+            return serve_until(stop, options, host, terminal)
+        with sample_host(host) as sample:
+            print("A made-up sample; nothing of yours is read or written.", file=terminal.out)
+            return serve_until(stop, options, sample, terminal)
+
+
+def serve_until(
+    stop: threading.Event,
+    options: ServeOptions,
+    host: HostContext,
+    terminal: Terminal,
+    ready: Callable[[str], None] = lambda _address: None,
+) -> int:
+    """Serve until `stop` is set; `ready` hears the address. Raises InstarError when it cannot."""
+    _require_extra()
+    from instar_host.runtime import Runtime
+    from instar_host.web.app import build_app
+    from instar_host.web.policy import bind_refusal
+    from instar_host.web.server import Server, address_of
+
+    policy = _policy(options, host)
+    refusal = bind_refusal(options.host, policy)
+    if refusal is not None:
+        raise InstarError(refusal)
+    sock = _listen(options, host)
+    address = address_of(sock)
+    named = msgspec.structs.replace(host, capabilities=host.capabilities | {"http"})
+    runtime = Runtime(lambda: named)
+    runtime.start()
+    try:
+        Server(build_app(runtime, policy, clock=host.clock), sock).start(runtime)
+        runtime.publish_address(address)
+        runtime.wait_ready()
+        _greet(options, host, terminal, address, policy.token)
+        ready(address)
+        _watch(runtime.lease_status, stop, terminal)
+    finally:
+        ended = runtime.stop()
+        sock.close()
+        if not ended:
+            late = ", ".join(runtime.late()) or "something"
+            print(f"instar: {late} did not end in time", file=terminal.err)
+    return 0
+
+
+def open_again(arguments: argparse.Namespace, host: HostContext, terminal: Terminal) -> int:  # noqa: ARG001 - the signature of a command
+    """Print the link of the host that serves this state directory."""
+    from instar_host.lease import Lease
+
+    holder = Lease(host.state_dir).holder()
+    if holder is None or not holder.address:
+        raise InstarError(f"Nothing serves {host.state_dir} now; `instar serve` does.")
+    if not terminal.is_tty:
+        print(holder.address, file=terminal.out)
+        raise InstarError("The link holds the token, so it is printed on a terminal only.")
+    print(link(holder.address, host.config.token()), file=terminal.out)
+    return 0
+
+
+def link(address: str, token: str) -> str:
+    """The page with the token in the fragment, which a browser keeps to itself."""
+    return f"{address}/#token={quote(token, safe='')}"
+
+
+@contextmanager
+def sample_host(host: HostContext) -> Iterator[HostContext]:
+    """A host in a temporary state directory, fed by what the plugins make up for it.
+
+    Environment and flags are left behind: they name real places. Raises InstarError when no plugin
+    brings a sample.
+    """
+    from instar_host.config import FILE_NAME, Config
+
+    root = Path(tempfile.mkdtemp(prefix="instar-sample-"))
+    try:
+        state_dir, folder = root / "state", root / "sample"
+        for made in (state_dir, folder):
+            made.mkdir(mode=0o700)
+        empty = Config.load(state_dir, {})
+        before = msgspec.structs.replace(host, state_dir=state_dir, config=empty)
+        settings = _sample_settings(before, folder)
+        text = json.dumps(settings, indent=2)
+        (state_dir / FILE_NAME).write_text(text, encoding="utf-8")
+        yield msgspec.structs.replace(before, config=Config.load(state_dir, {}))
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _sample_settings(host: HostContext, folder: Path) -> dict[str, dict[str, Any]]:
+    settings: dict[str, dict[str, Any]] = {}
+    outcomes = host.plugins.each("instar_sample", host=host, folder=folder)
+    for outcome in outcomes:
+        for section, values in (outcome.value or {}).items():
+            settings.setdefault(section, {}).update(values)
+    if not settings:
+        errors = "; ".join(f"{one.plugin}: {one.error}" for one in outcomes if one.error)
+        raise InstarError(f"No plugin brings a sample. {errors}".strip())
+    return settings
+
+
+def _require_extra() -> None:
+    missing = [name for name in ("starlette", "uvicorn") if not importlib.util.find_spec(name)]
+    if missing:
+        raise InstarError(
+            f'Serving needs {" and ".join(missing)}: pip install "instar-plugins[serve]".'
+        )
+
+
+def _policy(options: ServeOptions, host: HostContext) -> Any:
+    from instar_host.web.policy import Policy, normal_host
+
+    try:
+        allowed = frozenset(normal_host(name) for name in options.allow_hosts)
+    except ValueError as exc:
+        raise InstarError(f"--allow-host: {exc}.") from None
+    return Policy(
+        token=host.config.token(), allow_hosts=allowed, agent_name=host.config.project_name
+    )
+
+
+def _listen(options: ServeOptions, host: HostContext) -> Any:
+    from instar_host.web.server import PortBusy, listen
+
+    port = host.config.port if options.port is None else options.port
+    try:
+        return listen(options.host, port)
+    except PortBusy as exc:
+        raise InstarError(f"{exc} {_whom_to_ask(port, host)}") from None
+
+
+def _whom_to_ask(port: int, host: HostContext) -> str:
+    from instar_host.lease import Lease
+
+    holder = Lease(host.state_dir).holder()
+    if holder is None or not holder.address or urlsplit(holder.address).port != port:
+        return "Another program listens there; --port 0 picks a free one."
+    return (
+        f"Process {holder.pid} serves this state directory there already, at {holder.address}: "
+        "`instar open` prints its link. --port 0 adds a second one that reads."
+    )
+
+
+def _greet(
+    options: ServeOptions, host: HostContext, terminal: Terminal, address: str, token: str
+) -> None:
+    lines = [f"instar serves {address}"]
+    if terminal.is_tty:
+        lines.append(f"  open   {link(address, token)}")
+        lines += [
+            f"         http://{name}:{urlsplit(address).port}" for name in options.allow_hosts
+        ]
+        lines.append(f"  state  {host.state_dir}")
+    for status in host.plugins.statuses():
+        if status.state not in {"loaded", "disabled"}:
+            lines.append(f"  plugin {status.name} is {status.state}: {status.error}")
+    print("\n".join(lines), file=terminal.out, flush=True)
+
+
+def _watch(lease: Callable[[], Any], stop: threading.Event, terminal: Terminal) -> None:
+    """Say who writes, whenever that changes, until it is time to go."""
+    held = True
+    while not stop.is_set():
+        now = lease()
+        if now.held != held:
+            held = now.held
+            at = f" at {now.address}" if now.address else ""
+            text = f"process {now.pid}{at} writes here; this one reads, and takes over after it"
+            print(f"  lease  {'this process writes now' if held else text}", file=terminal.out)
+            terminal.out.flush()
+        stop.wait(LOOK_S)
+
+
+@contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second signal does what it always does."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, _frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for asked, handler in before.items():
+            signal.signal(asked, handler)
+
+
+def _configure_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host", default=DEFAULT_HOST, metavar="ADDRESS", help="where to listen (127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="TCP port; 0 picks a free one (4042)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also answer to this name or address, e.g. for a phone (may be repeated)",
+    )
+    parser.add_argument(
+        "--sample", action="store_true", help="serve a small made-up sample, touching nothing real"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
+    return int(text)
+
+
+SERVE = Command(
+    name="serve",
+    summary="Serve the dashboard and the API",
+    configure=_configure_serve,
+    run=serve,
+)
+OPEN = Command(
+    name="open",
+    summary="Print the link of the dashboard that is served now",
+    configure=lambda _parser: None,
+    run=open_again,
+)
+COMMANDS: Sequence[Command] = (SERVE, OPEN)

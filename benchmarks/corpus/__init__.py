@@ -9,6 +9,7 @@ from __future__ import annotations
 from benchmarks.corpus.answers import answers, models, projects, series, sessions, summary
 from benchmarks.corpus.building import START_MS, Corpus, build
 from benchmarks.corpus.disk import read_tree, truth_of_tree
+from benchmarks.corpus.growing import reveal, sizes_of
 from benchmarks.corpus.model import Counters, Iteration, Row, Truth
 from benchmarks.corpus.programs import (
     emit_line,
@@ -38,9 +39,11 @@ __all__ = [
     "projects",
     "random_rows",
     "read_tree",
+    "reveal",
     "rows_permuted",
     "series",
     "sessions",
+    "sizes_of",
     "slices",
     "summary",
     "truth_of",

@@ -1,7 +1,7 @@
 """Builds a whole configuration folder from scenarios and keeps its truth.
 
-Promises: the same bytes, paths and times for the same seed and options, whatever the machine and
-the Python; no wall clock. Every scenario plays at least once when there are enough sessions.
+Promises: the same bytes, paths and times for the same seed and options, whatever the machine; no
+wall clock. Every scenario plays at least once when there are enough sessions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.corpus.damaged_scenarios import DAMAGED
+from benchmarks.corpus.damaged_scenarios import DAMAGED, too_long_line
 from benchmarks.corpus.model import CostFigures, Row, Skip, Truth
 from benchmarks.corpus.scenarios import SCENARIOS, Stage
 from benchmarks.corpus.truth import truth_of
@@ -19,6 +19,7 @@ from benchmarks.corpus.truth import truth_of
 START_MS = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 SPREAD_DAYS = 60
 TURNS = {"small": (1, 1), "mixed": (1, 4), "large": (6, 20)}
+LONG_LINE_BYTES = {"small": 70_000, "mixed": 300_000, "large": 2_100_000}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,20 +48,29 @@ def build(
     start_ms: int = START_MS,
     spread_days: int = SPREAD_DAYS,
     damaged: bool = True,
+    too_long: bool = False,
 ) -> Corpus:
     """Write `sessions` scenarios below `root` (a configuration folder) and return their truth.
 
     `scale` is "small", "mixed" or "large" turns a session; `damaged=False` leaves out bad lines,
-    unfinished files and decoys. Raises KeyError for an unknown scale.
+    unfinished files and decoys; `too_long=True` adds one session with a line over
+    16 MiB. Raises KeyError for an unknown scale.
     """
     few, many = TURNS[scale]
     scenarios = SCENARIOS + DAMAGED if damaged else SCENARIOS
     stages = []
-    for number in range(sessions):
+    plays = [scenarios[number % len(scenarios)] for number in range(sessions)]
+    for number, scenario in enumerate(plays + [too_long_line] * too_long):
         rng = random.Random(f"{seed}/{number}")
         start = start_ms + rng.randrange(spread_days * 86_400_000)
-        stage = Stage(rng=rng, root=root, start_ms=start, turns=rng.randint(few, many))
-        scenarios[number % len(scenarios)](stage)
+        stage = Stage(
+            rng=rng,
+            root=root,
+            start_ms=start,
+            turns=rng.randint(few, many),
+            long_line_bytes=LONG_LINE_BYTES[scale],
+        )
+        scenario(stage)
         for transcript in stage.transcripts:
             transcript.save()
             transcript.chunks.clear()

@@ -1,9 +1,9 @@
 """Writes large trees fast, with exact totals known by arithmetic.
 
-Promises: at least 200 MB/s on one core; the shape of real trees (about a quarter of the bytes on
-assistant lines, 2.4 rows a request, lines of 0.5 to 50 KB and a few of 2 MB, file sizes with a
-long tail, subagents below their session); a fifth of the requests hold placeholders only. The
-same bytes for the same arguments. Never holds more than a few MiB of what it writes.
+Promises: pieces are rendered once and only joined; the shape of real trees (a quarter of the
+bytes on assistant lines, 2.4 rows a request, lines of 0.5 to 50 KB and a few of 2 MB, file sizes
+with a long tail, subagents below their session); a fifth of the requests hold placeholders only.
+The same bytes for the same arguments. Never holds more than a few MiB of what it writes.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Promises: as `scenarios.py`; everything a right reading must skip is here with i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -100,6 +101,33 @@ def decoys(stage: Stage) -> None:
         stage.decoys[path] = data
 
 
+def odd_names(stage: Stage) -> None:
+    """File names that are not UTF-8, hold a newline, or are as long as a name can be."""
+    author, place, _ = stage.cast()
+    folder = f"projects/{folder_name(place.cwd or '')}"
+    for name in (
+        os.fsdecode(b"caf\xe9"),
+        "line\nbreak",
+        "\x1b[31m",
+        "e\u0301",
+        "\u00e9",
+        "n" * 200,
+    ):
+        unique = f"{name}-{stage.rng.getrandbits(40):010x}"
+        session = stage.open(f"{folder}/{unique}.jsonl")
+        session.tell(replace(place, session=text.uuid(stage.rng)), *author.turn())
+
+
+def too_long_line(stage: Stage) -> None:
+    """A line of more than 16 MiB, between two that count."""
+    author, place, session = stage.cast()
+    session.tell(place, *author.request())
+    whole = render(_whole(author), place).data
+    padding = b'{"padding":"' + b"x" * (16 << 20) + b'",'
+    session.add(Line(data=padding + whole[1:], skip="too-long"))
+    session.tell(place, *author.request())
+
+
 def costs_without_session(stage: Stage) -> None:
     """A `cost-state` line that names no session is nobody's; one without models says nothing."""
     author, place, session = stage.cast(stage.era(lambda era: era.cost_state))
@@ -131,5 +159,6 @@ DAMAGED: tuple[Scenario, ...] = (
     unfinished,
     lone_tail,
     decoys,
+    odd_names,
     costs_without_session,
 )

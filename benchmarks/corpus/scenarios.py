@@ -16,7 +16,16 @@ from benchmarks.corpus import text
 from benchmarks.corpus.author import Author
 from benchmarks.corpus.eras import ERAS, Era
 from benchmarks.corpus.model import Counters, Iteration
-from benchmarks.corpus.writer import Event, Place, Transcript, agent_path, quote, session_path
+from benchmarks.corpus.writer import (
+    Event,
+    Line,
+    Place,
+    Transcript,
+    agent_path,
+    line_object,
+    quote,
+    session_path,
+)
 
 CWDS = (
     "/home/dev/alpha",
@@ -35,6 +44,7 @@ class Stage:
     root: Path
     start_ms: int
     turns: int
+    long_line_bytes: int = 300_000
     transcripts: list[Transcript] = field(default_factory=list)
     decoys: dict[str, bytes] = field(default_factory=dict)
 
@@ -188,8 +198,11 @@ def missing_message_ids(stage: Stage) -> None:
 
 
 def two_request_ids(stage: Stage) -> None:
-    """One message id under two request ids and no sidechain: two requests."""
+    """One message id under two request ids: two requests; so is one request id on two messages."""
     author, place, session = stage.cast()
+    shared = text.request_id(stage.rng)
+    for _ in range(2):
+        session.tell(place, *author.request(request_id=shared))
     message_id = text.message_id(stage.rng)
     for _ in range(2):
         session.tell(place, author.user(), *author.request(message_id=message_id))
@@ -261,6 +274,41 @@ def tool_use_results(stage: Stage) -> None:
         session.tell(place, author.tool_result(result), author.tool_result({"content": [message]}))
 
 
+def look_alikes(stage: Stage) -> None:
+    """Lines of other types that hold a whole assistant row somewhere inside; none counts."""
+    author, place, session = stage.cast()
+    for inner in author.request():
+        row = line_object(inner, place)
+        for line in (
+            {"type": "file-history-snapshot", "messageId": inner.uuid, "snapshot": row},
+            {"type": "progress", "data": {"type": "hook_progress", "message": row}},
+            {"type": "progress", "data": {"type": "agent_progress", "message": {"type": "user"}}},
+            {"type": "progress", "data": {"normalizedMessages": [row], "type": "bash_progress"}},
+            {"message": row["message"], "sessionId": place.session, "type": "user"},
+            row | {"type": "assistant-draft"},
+            {"type": None, "message": row["message"]},
+            {"message": row},
+            {},
+        ):
+            session.add(Line(data=text.dumps(line)))
+        session.tell(place, *author.request())
+
+
+def long_lines(stage: Stage) -> None:
+    """A picture and a row that are longer than any read buffer."""
+    author, place, session = stage.cast()
+    size = stage.long_line_bytes
+    picture = {"type": "image", "source": {"type": "base64", "data": "iVBORw0K" * (size // 8)}}
+    for event in author.request():
+        session.tell(place, event, author.tool_result({"content": [picture]}))
+    for event in author.request():
+        assert event.row is not None
+        blocks = [{"type": "text", "text": "é" * (size // 2)}]
+        body = event.body | {"message": event.body["message"] | {"content": blocks}}
+        session.tell(place, replace(event, body=body, row=replace(event.row, chars=size // 2)))
+    session.tell(place, *author.request())
+
+
 def cost_states(stage: Stage) -> None:
     """The client's own running totals, told again and again."""
     author, place, session = stage.cast(stage.era(lambda era: era.cost_state))
@@ -309,6 +357,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     quotes,
     iterations,
     tool_use_results,
+    look_alikes,
+    long_lines,
     cost_states,
     wandering,
 )

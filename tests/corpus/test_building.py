@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
+import benchmarks.corpus
 from benchmarks.corpus import (
     answers,
     build,
@@ -15,7 +18,9 @@ from benchmarks.corpus import (
     partitioned,
     random_rows,
     read_tree,
+    reveal,
     rows_permuted,
+    sizes_of,
     slices,
     truth_of,
     truth_of_tree,
@@ -106,3 +111,41 @@ def test_slices_only_grow_and_end_whole() -> None:
     assert moments[-1] == sizes
     for before, after in itertools.pairwise(moments):
         assert all(after[path] >= size for path, size in before.items())
+
+
+def test_a_revealed_tree_ends_as_the_whole(tmp_path: Path) -> None:
+    """A tree that grows in random cuts is readable at every moment and ends with the same truth."""
+    corpus = build(tmp_path / "whole", seed=5, sessions=EVERY, scale="small")
+    sizes = sizes_of(corpus.root, corpus.files)
+    seen = 0
+    for moment in slices(sizes, random.Random(5), 4):
+        reveal(corpus.root, tmp_path / "live", moment)
+        rows = read_tree(tmp_path / "live").rows
+        assert len(rows) >= seen
+        seen = len(rows)
+    assert answers(truth_of_tree(tmp_path / "live")) == answers(corpus.truth())
+
+
+def test_a_line_over_the_limit_is_skipped_by_its_reason(tmp_path: Path) -> None:
+    """A line of more than 16 MiB costs itself alone."""
+    corpus = build(tmp_path, seed=1, sessions=0, too_long=True)
+    assert corpus.truth().skips == {"too-long": 1}
+    assert answers(truth_of_tree(tmp_path)) == answers(corpus.truth())
+
+
+def test_the_corpus_shares_nothing_with_the_product() -> None:
+    """Only the standard library and the corpus itself are imported by it."""
+    imported = set()
+    for path in Path(benchmarks.corpus.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {name.name for name in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module or "")
+    foreign = {
+        name
+        for name in imported
+        if name.split(".")[0] not in sys.stdlib_module_names
+        and not name.startswith("benchmarks.corpus")
+    }
+    assert foreign == set()

@@ -131,11 +131,6 @@ def packed(*fields: bytes | str | int) -> bytes:
     return b"".join(parts)
 
 
-def chain_mac(key_of_chain: bytes, previous: str, *fields: bytes | str | int) -> str:
-    """The MAC of one chain entry: over its fields and the MAC of the entry before it, in hex."""
-    return hmac.digest(key_of_chain, packed(CHAIN_TAG, previous, *fields), "sha256").hex()
-
-
 def head_mac(key_of_chain: bytes, *fields: bytes | str | int) -> str:
     """The MAC of a head record, in hex."""
     return hmac.digest(key_of_chain, packed(HEAD_TAG, *fields), "sha256").hex()

@@ -1,0 +1,173 @@
+"""The chain beside a log file: one entry a line, each bound to the one before it, and a head.
+
+Promises exact bytes: an entry's MAC is over the entry's bytes as they stand in the file and the
+MAC of the entry before it, so nothing is re-serialised to check it. Entries are numbered without
+a gap across all files of a direction. The head says how far the chain reached and lies in another
+file.
+
+Entries are written before the lines they announce. So a line that no entry announces was not
+written by us; and an entry whose line is missing is a crash if the head has not counted it, and a
+loss if it has.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from instar_threadline.messages import Direction
+from instar_threadline.record.keyring import Key, Keyring
+from instar_threadline.record.signing import CHAIN_TAG, MAC_HEX_CHARS, head_mac, packed
+
+GENESIS = "0" * MAC_HEX_CHARS
+"""What stands before the first entry."""
+
+HEAD_SLOT_BYTES = 512
+READ_BYTES = 1 << 20
+
+Kind = Literal["start", "line", "adopted", "resumed", "closed"]
+"""`start`: a file begins. `line`: announces one line. `adopted`: a stretch of lines that somebody
+else wrote. `resumed`: what was found amiss before going on. `closed`: the file is full; another
+follows."""
+
+_MEMBER = b',"chain":"'
+_CLOSING_BYTES = len(_MEMBER) + MAC_HEX_CHARS + len(b'"}')
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """One entry. `offset` and `length` are bytes in the log file of the same segment."""
+
+    n: int
+    kind: Kind
+    key: str
+    """Id of the key under which the entry, and the line it announces, are signed."""
+    segment: int = 0
+    """Of a `start`: the number of the file."""
+    offset: int = 0
+    length: int = 0
+    """Of a line: without its newline."""
+    digest: str = ""
+    """Over the exact bytes of the line or stretch."""
+    mac: str = ""
+    """The MAC that stands in the line."""
+    thread: str = ""
+    lines: int = 0
+    lost: int = 0
+    """Of `resumed`: lines that the head had counted and that are gone."""
+    unwritten: int = 0
+    """Of `resumed`: lines that were announced and never written: a crash."""
+    torn: int = 0
+    """Of `resumed`: bytes of an unfinished line, moved aside."""
+    note: str = ""
+    """Of `start`: a random name of the log. Of `resumed`: where the torn bytes are."""
+
+
+class ReadEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An entry as it stands in the file."""
+
+    entry: Entry | None
+    """None: the bytes are no entry."""
+    chain: str
+    """The MAC it claims; empty if it claims none."""
+    body: bytes
+    end: int
+    """Offset in the chain file of the byte after its newline."""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a chain had certainly come."""
+
+    n: int
+    chain: str
+    key: str
+    segment: int
+    mac: str = ""
+
+
+_decode_entry = msgspec.json.Decoder(Entry).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def seal(entry: Entry, direction: Direction, previous: str, key: Key) -> tuple[bytes, str]:
+    """The entry's line with its newline, and its MAC."""
+    body = _encode(entry)
+    mac = _mac(body, direction, previous, key)
+    return body[:-1] + _MEMBER + mac.encode() + b'"}\n', mac
+
+
+def read_entry(data: bytes, end: int) -> ReadEntry:
+    """An entry from its line without the newline. Never raises."""
+    closing = data[-_CLOSING_BYTES:]
+    claimed, body = "", data
+    if closing.startswith(_MEMBER) and closing.endswith(b'"}'):
+        claimed = closing[len(_MEMBER) : -2].decode("ascii", "replace")
+        body = data[:-_CLOSING_BYTES] + b"}"
+    try:
+        entry = _decode_entry(body) if claimed else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        entry = None
+    return ReadEntry(entry=entry, chain=claimed, body=body, end=end)
+
+
+def sealed(read: ReadEntry, direction: Direction, previous: str, keyring: Keyring) -> bool | None:
+    """Whether the entry's MAC binds it to the one before; None when its key is not known."""
+    if read.entry is None:
+        return False
+    key = keyring.get(read.entry.key)
+    if key is None:
+        return None
+    return hmac.compare_digest(_mac(read.body, direction, previous, key), read.chain)
+
+
+def read_entries(descriptor: int, offset: int, size: int) -> Iterator[ReadEntry]:
+    """The whole entries between two offsets of a chain file. An unfinished last one is left out."""
+    rest, position = b"", offset
+    while position < size:
+        data = os.pread(descriptor, min(READ_BYTES, size - position), position)
+        if not data:
+            return
+        start = position - len(rest)
+        block = rest + data
+        position += len(data)
+        cut = block.rfind(b"\n") + 1
+        at = 0
+        while at < cut:
+            newline = block.index(b"\n", at)
+            yield read_entry(block[at:newline], start + newline + 1)
+            at = newline + 1
+        rest = block[cut:]
+
+
+def head_slot(head: Head, direction: Direction, key: Key) -> tuple[bytes, int]:
+    """The bytes of a head and the offset to write them at: two slots take turns, so that a torn
+    write leaves the other one."""
+    signed = msgspec.structs.replace(head, mac=_head_mac(head, direction, key))
+    return _encode(signed).ljust(HEAD_SLOT_BYTES - 1) + b"\n", (head.n % 2) * HEAD_SLOT_BYTES
+
+
+def read_head(data: bytes, direction: Direction, keyring: Keyring) -> Head | None:
+    """The farthest head that verifies in the bytes of a head file; None if there is none."""
+    found: list[Head] = []
+    for at in (0, HEAD_SLOT_BYTES):
+        try:
+            head = msgspec.json.decode(data[at : at + HEAD_SLOT_BYTES], type=Head)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        key = keyring.get(head.key)
+        if key is not None and hmac.compare_digest(_head_mac(head, direction, key), head.mac):
+            found.append(head)
+    return max(found, key=lambda head: head.n, default=None)
+
+
+def _mac(body: bytes, direction: Direction, previous: str, key: Key) -> str:
+    # Every part but the last has a fixed length, so no two inputs are the same bytes.
+    data = CHAIN_TAG + direction.encode().ljust(4) + previous.encode() + body
+    return hmac.digest(key.chain, data, "sha256").hex()
+
+
+def _head_mac(head: Head, direction: Direction, key: Key) -> str:
+    return head_mac(key.chain, packed(direction, head.n, head.chain, head.key, head.segment))

@@ -1,0 +1,223 @@
+"""One line of the log: from members to a message, and back. Pure.
+
+Promises that any bytes at all give a value: a message, or a reason why there is none; never an
+exception. Reads what the original wrote (strings only, any order, lone surrogates escaped) and what
+broken writers wrote (null, missing or wrongly typed members), and says which it was.
+
+Two members are ours: `unverified` (nobody authenticated the sender) and `conflict` (recorded
+although another message bears the same identity). They stand before `hmac` and are signed like
+the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from instar_threadline.messages import (
+    UNKNOWN_AGENT,
+    Direction,
+    Identity,
+    Integrity,
+    Message,
+    NewMessage,
+    Position,
+)
+from instar_threadline.record.keyring import Key, Keyring
+from instar_threadline.record.signing import verifies, whole_text
+
+MAX_INSTANT_MS = 8_640_000_000_000_000
+"""The farthest instant a JavaScript date can name, either way."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Line(msgspec.Struct, kw_only=True, gc=False):
+    """The members of a line, as far as they are what they should be."""
+
+    id: str = ""
+    timestamp: str = ""
+    from_: str = msgspec.field(default="", name="from")
+    sender_name: str = msgspec.field(default="", name="senderName")
+    trust_level: str = msgspec.field(default="", name="trustLevel")
+    thread_id: str = msgspec.field(name="threadId")
+    text: str | None = None
+    to: str = ""
+    recipient_name: str = msgspec.field(default="", name="recipientName")
+    outcome: str | None = None
+    in_reply_to: str | None = msgspec.field(default=None, name="inReplyTo")
+    unverified: bool = False
+    conflict: bool = False
+    hmac: str = ""
+    odd: bool = False
+    """True when a member was missing or had the wrong type."""
+
+
+_decode_line = msgspec.json.Decoder(Line).decode
+_STRINGS = (
+    ("id", "id"), ("timestamp", "timestamp"), ("from", "from_"), ("senderName", "sender_name"),
+    ("trustLevel", "trust_level"), ("text", "text"), ("to", "to"),
+    ("recipientName", "recipient_name"), ("outcome", "outcome"), ("inReplyTo", "in_reply_to"),
+    ("hmac", "hmac"),
+)  # fmt: skip
+
+
+def read_line(data: bytes) -> Line | str:
+    """The line's members, or a few words on why it holds no message."""
+    try:
+        line = _decode_line(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_odd_line(data)
+    if line.odd or not line.id or line.text is None:
+        line.odd = True
+    return line
+
+
+def instant_ms(text: str) -> int | None:
+    """The instant that an ISO 8601 text names, in milliseconds since 1970; None if it names none.
+
+    A text without a zone is taken as UTC.
+    """
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    try:
+        return round((at - _EPOCH).total_seconds() * 1000)
+    except OverflowError:
+        return None
+
+
+def iso_instant(at_ms: int) -> str:
+    """An instant as the log writes it: `2026-05-01T10:00:00.000Z`."""
+    seconds, ms = divmod(at_ms, 1000)
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms:03d}Z"
+
+
+def integrity_of(data: bytes, line: Line, keyring: Keyring, named: str | None) -> Integrity:
+    """What the MAC of a line says. `named` is the key id its chain entry names, if it has one."""
+    if named is not None:
+        key = keyring.get(named)
+        if key is None:
+            return "unknown-key"
+        return _judged(line) if verifies(data, key.line) else "bad-mac"
+    if not line.hmac:
+        return "no-mac"
+    if _signing_key(data, keyring) is None:
+        return "bad-mac"
+    return _judged(line)
+
+
+def message_of(
+    direction: Direction, line: Line, integrity: Integrity, position: Position | None = None
+) -> Message:
+    """The message that a line records."""
+    peer = (line.from_ if direction == "in" else line.to) or UNKNOWN_AGENT
+    return Message(
+        direction=direction,
+        id=line.id,
+        thread_id=line.thread_id,
+        counterparty=peer,
+        counterparty_name=line.sender_name if direction == "in" else line.recipient_name,
+        text=line.text or "",
+        timestamp=line.timestamp,
+        timestamp_ms=instant_ms(line.timestamp),
+        sender=line.from_,
+        sender_name=line.sender_name,
+        trust_level=line.trust_level or "unknown",
+        outcome=line.outcome,
+        in_reply_to=line.in_reply_to,
+        verified=integrity == "ok" and not line.unverified,
+        integrity=integrity,
+        conflict=line.conflict,
+        position=position,
+    )
+
+
+def members_of(
+    new: NewMessage, *, id_: str, timestamp: str, agent: str, conflict: bool
+) -> dict[str, Any]:
+    """The members that record a message, in the order of the format, without `hmac`."""
+    inbound = new.direction == "in"
+    sender = new.counterparty if inbound else (new.sender or agent)
+    sender_name = new.counterparty_name if inbound else (new.sender_name or new.sender or agent)
+    trust = new.trust_level or ("unknown" if inbound else "self")
+    members: dict[str, Any] = {
+        "id": id_,
+        "timestamp": timestamp,
+        "from": sender,
+        "senderName": sender_name,
+        "trustLevel": trust,
+        "threadId": new.thread_id,
+        "text": new.text,
+    }
+    if not inbound:
+        members["to"] = new.counterparty
+        members["recipientName"] = new.counterparty_name
+    if new.outcome is not None:
+        members["outcome"] = new.outcome
+    if new.in_reply_to is not None:
+        members["inReplyTo"] = new.in_reply_to
+    if not new.verified:
+        members["unverified"] = True
+    if conflict:
+        members["conflict"] = True
+    return {k: whole_text(v) if isinstance(v, str) else v for k, v in members.items()}
+
+
+def identity_key(identity: Identity) -> int:
+    """A signed 64-bit number for an identity. Different identities may share one: compare them."""
+    joined = "\0".join(part.replace("\0", "\0\0") + "\0." for part in identity)
+    raw = hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(raw, "big", signed=True)
+
+
+def same_content(text: str, in_reply_to: str | None, other: Line | Message) -> bool:
+    """Whether two messages with one identity say the same. Times, names and outcomes do not count:
+    a retry may carry other ones."""
+    return whole_text(text) == (other.text or "") and in_reply_to == other.in_reply_to
+
+
+def _signing_key(data: bytes, keyring: Keyring) -> Key | None:
+    return next((key for key in keyring.newest_first() if verifies(data, key.line)), None)
+
+
+def _judged(line: Line) -> Integrity:
+    return "malformed" if line.odd else "ok"
+
+
+def _read_odd_line(data: bytes) -> Line | str:
+    try:
+        members = json.loads(data)
+    except RecursionError:
+        return "nested too deeply"
+    except (ValueError, OverflowError):
+        return "not JSON"
+    if not isinstance(members, dict):
+        return "not an object"
+    thread_id = members.get("threadId")
+    if not isinstance(thread_id, str):
+        return "no thread id"
+    line = Line(thread_id=whole_text(thread_id))
+    line.odd = _fill(line, members) or not line.id or line.text is None
+    line.unverified = bool(members.get("unverified"))
+    line.conflict = members.get("conflict") is True
+    return line
+
+
+def _fill(line: Line, members: dict[str, Any]) -> bool:
+    """Copy the strings over; true when a member was there and was none."""
+    odd = False
+    for name, attribute in _STRINGS:
+        value = members.get(name)
+        if isinstance(value, str):
+            setattr(line, attribute, whole_text(value))
+        elif value is not None or name in members:
+            odd = True
+    return odd

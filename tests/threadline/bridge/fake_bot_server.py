@@ -1,0 +1,169 @@
+"""The fake Bot API over real HTTP on the loopback, with faults before and after the effect."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tests.threadline.bridge.fake_bot_api import BotApi, Fault, RefusedError
+
+
+class BotServer(ThreadingHTTPServer):
+    """Serves one `BotApi`. `faults` are spent on writing calls, first in first out (None:
+    none).
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, api: BotApi) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.api = api
+        self.faults: list[Fault | None] = []
+        self.release = threading.Event()
+        """Ends hanging calls."""
+        self.late = threading.Semaphore(0)
+        """Released once for each call that took effect after its client was gone."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was killed is no event."""
+
+
+@contextmanager
+def serving(api: BotApi) -> Iterator[BotServer]:
+    """A running server for the block."""
+    server = BotServer(api)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.release.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: BotServer
+
+    def log_message(self, *_args: object) -> None:
+        """Silent."""
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        bot, _, method = self.path.split("?")[0].removeprefix("/bot").partition("/")
+        if not method or ":" not in bot:
+            self._answer(404, {"ok": False, "error_code": 404, "description": "Not Found"})
+        elif bot != self.server.api.token:
+            self._answer(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
+        else:
+            self._serve(method, _fields(self.headers.get("content-type", ""), body))
+
+    def _serve(self, method: str, fields: dict[str, Any]) -> None:
+        faults = self.server.faults
+        fault = faults.pop(0) if faults and not method.startswith("get") else None
+        if fault in ("reset-before", "502-before", "hang-before", "500-restart"):
+            self._fail(fault)
+            return
+        if fault == "late":
+            self._reset()
+            self.server.api.call(method, fields)
+            self.server.late.release()
+            return
+        try:
+            answer = {"ok": True, "result": self.server.api.call(method, fields)}
+            status = 200
+        except RefusedError as refused:
+            status = refused.code
+            answer = {"ok": False, "error_code": status, "description": refused.description}
+            if refused.parameters:
+                answer["parameters"] = refused.parameters
+            fault = None
+        if fault is None or fault == "slow":
+            self._answer(status, answer)
+        else:
+            self._fail(fault)
+
+    def _fail(self, fault: str) -> None:
+        if fault.startswith("hang"):
+            self.server.release.wait()
+            self._reset()
+        elif fault.startswith("reset"):
+            self._reset()
+        elif fault.startswith("502"):
+            self._raw(502, b"<html>502 Bad Gateway</html>", "text/html")
+        elif fault == "500-restart":
+            error = {"error_code": 500, "description": "Internal Server Error: restart"}
+            self._answer(500, {"ok": False, **error})
+        elif fault == "garbage":
+            self._raw(200, b'{"ok": true, "result": ', "application/json")
+        else:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{")
+            self.wfile.flush()
+            self._reset()
+
+    def _reset(self) -> None:
+        linger = struct.pack("ii", 1, 0)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.connection.close()
+        self.close_connection = True
+
+    def _answer(self, status: int, answer: dict[str, Any]) -> None:
+        self._raw(status, json.dumps(answer).encode(), "application/json")
+
+    def _raw(self, status: int, body: bytes, kind: str) -> None:
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _fields(kind: str, body: bytes) -> dict[str, Any]:
+    """The parameters of a call: JSON, or a form whose values may be JSON."""
+    if kind.startswith("application/json"):
+        loaded: dict[str, Any] = json.loads(body)
+        return loaded
+    if kind.startswith("multipart/form-data"):
+        return _multipart(kind, body)
+    return {name: _value(name, text) for name, text in parse_qsl(body.decode())}
+
+
+def _multipart(kind: str, body: bytes) -> dict[str, Any]:
+    message = message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + body)
+    fields: dict[str, Any] = {}
+    for part in message.get_payload():
+        assert not isinstance(part, str)
+        name = part.get_param("name", header="content-disposition")
+        content = part.get_payload(decode=True)
+        assert isinstance(name, str)
+        assert isinstance(content, bytes)
+        filename = part.get_filename()
+        fields[name] = (filename, content) if filename else _value(name, content.decode())
+    return fields
+
+
+def _value(name: str, text: str) -> Any:
+    if name in ("text", "caption", "name"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

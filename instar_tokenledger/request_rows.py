@@ -1,0 +1,181 @@
+"""A request as rows of the database, and back.
+
+Knows the columns and nothing of the accounting's rules; writes only inside the caller's
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import apsw
+import msgspec
+
+from instar_tokenledger.accounting import Content, Description, Node, Origin, Request
+from instar_tokenledger.interning import Interned, Place
+from instar_tokenledger.schema import COUNTERS
+from instar_tokenledger.usage import KINDS, Counters, Kind
+
+WILD_MESSAGE, WILD_REQUEST, ENDED, HAD_STOP, HAD_ITERATIONS, MORE = 1, 2, 4, 8, 16, 32
+
+_COLUMNS = (
+    "id", "place", "at_ms", "offset", "variant", "flags", "size", *COUNTERS,
+    "message_id", "request_id", "row_id",
+)  # fmt: skip
+SELECT = "SELECT " + ", ".join(f"r.{column}" for column in _COLUMNS) + " FROM requests r"
+_MARKS = ", ".join("?" * len(_COLUMNS))
+_REPLACE = f"INSERT OR REPLACE INTO requests ({', '.join(_COLUMNS)}) VALUES ({_MARKS})"
+_COUNTER_NAMES = ", ".join(COUNTERS)
+_COUNTER_MARKS = ", ".join("?" * len(COUNTERS))
+
+Row = tuple[Any, ...]
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A request's rows: what is compared to know whether anything changed."""
+
+    row: Row
+    nodes: frozenset[Node]
+    iterations: dict[tuple[Kind, int], tuple[str, Counters]]
+    contents: dict[Content, int]
+
+
+def written(request: Request, source: str, names: Interned) -> Written:
+    """The rows that say `request`; adds the names it needs."""
+    origin, description = request.origin, request.description
+    place = names.place(
+        Place(
+            source, origin.path, origin.session, origin.project, origin.agent, origin.sidechain,
+            origin.branch, origin.version,
+        )
+    )  # fmt: skip
+    message_id, request_id, covered = _primary(request.nodes)
+    further = request.nodes - covered
+    flags = (
+        (WILD_MESSAGE if (message_id, "") in request.nodes else 0)
+        | (WILD_REQUEST if ("", request_id) in request.nodes else 0)
+        | (ENDED if request.ended else 0)
+        | (HAD_STOP if description.has_stop else 0)
+        | (HAD_ITERATIONS if description.has_iterations else 0)
+        | (MORE if further or request.iterations or request.contents else 0)
+    )
+    size = None if description.size == sum(request.counters[:4]) else description.size
+    row = (
+        request.stored_id, place, origin.at_ms, origin.offset,
+        names.variant(description.model, description.tier, description.speed), flags, size,
+        *request.counters, message_id or None, request_id or None, request.row_id or None,
+    )  # fmt: skip
+    return Written(row, further, dict(request.iterations), dict(request.contents))
+
+
+def save(
+    connection: apsw.Connection, names: Interned, rows: Iterable[Written], *, fresh: bool
+) -> None:
+    """Write requests. `fresh` promises that they stand nowhere yet, which spares looking for old
+    children."""
+    rows = list(rows)
+    if not fresh:
+        for table in ("nodes", "iterations", "contents"):
+            connection.executemany(
+                f"DELETE FROM {table} WHERE request = ?", ((w.row[0],) for w in rows)
+            )
+    connection.executemany(_REPLACE, (w.row for w in rows))
+    connection.executemany(
+        "INSERT INTO nodes (request, message_id, request_id) VALUES (?, ?, ?)",
+        ((w.row[0], *node) for w in rows for node in w.nodes),
+    )
+    connection.executemany(
+        f"INSERT INTO iterations (request, kind, place_in_list, model, {_COUNTER_NAMES})"
+        f" VALUES (?, ?, ?, ?, {_COUNTER_MARKS})",
+        (
+            (w.row[0], KINDS.index(kind), index, model, *counters)
+            for w in rows
+            for (kind, index), (model, counters) in w.iterations.items()
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO contents (request, file, row, chars) VALUES (?, ?, ?, ?)",
+        (
+            (w.row[0], names.file(path), row, chars)
+            for w in rows
+            for (path, row), chars in w.contents.items()
+        ),
+    )
+
+
+def delete(connection: apsw.Connection, request_ids: Iterable[int]) -> None:
+    """Remove requests that were found to be part of others."""
+    ids = [(i,) for i in request_ids]
+    for table in ("nodes", "iterations", "contents"):
+        connection.executemany(f"DELETE FROM {table} WHERE request = ?", ids)
+    connection.executemany("DELETE FROM requests WHERE id = ?", ids)
+
+
+def load(connection: apsw.Connection, names: Interned, row: Row) -> tuple[Request, str]:
+    """The request, and the name of its source, that one row of `SELECT` says."""
+    stored_id, place_id, at_ms, offset, variant, flags, size, *rest = row
+    counters = Counters._make(rest[: len(COUNTERS)])
+    message_id, request_id, row_id = (text or "" for text in rest[len(COUNTERS) :])
+    place = names.place_of(place_id)
+    variants: list[Any] = connection.execute(
+        "SELECT model, tier, speed FROM variants WHERE id = ?", (variant,)
+    ).fetchall()
+    model, tier, speed = variants[0]
+    request = Request(
+        nodes=frozenset(_nodes(message_id, request_id, flags)),
+        row_id=row_id,
+        counters=counters,
+        origin=Origin(
+            at_ms, place.session, place.path, offset, place.project, place.agent, place.sidechain,
+            place.branch, place.version,
+        ),
+        description=Description(
+            bool(flags & HAD_STOP), bool(flags & HAD_ITERATIONS), bool(speed),
+            sum(counters[:4]) if size is None else size, model, tier, speed,
+        ),
+        ended=bool(flags & ENDED),
+        iterations={},
+        contents={},
+        stored_id=stored_id,
+    )  # fmt: skip
+    if flags & MORE:
+        _load_more(connection, names, request)
+    return request, place.source
+
+
+def _load_more(connection: apsw.Connection, names: Interned, request: Request) -> None:
+    values = (request.stored_id,)
+    request.nodes |= frozenset(
+        connection.execute("SELECT message_id, request_id FROM nodes WHERE request = ?", values)
+    )
+    for kind, index, model, *counters in connection.execute(
+        f"SELECT kind, place_in_list, model, {_COUNTER_NAMES} FROM iterations WHERE request = ?",
+        values,
+    ):
+        request.iterations[KINDS[kind], index] = (model, Counters._make(counters))
+    for file, row, chars in connection.execute(
+        "SELECT file, row, chars FROM contents WHERE request = ?", values
+    ):
+        request.contents[names.path_of(file), row] = chars
+
+
+def _primary(nodes: frozenset[Node]) -> tuple[str, str, frozenset[Node]]:
+    """The node that stands in the row, and the nodes that it says together with the flags."""
+    if not nodes:
+        return "", "", frozenset()
+    message_id, request_id = min(nodes, key=lambda node: (not (node[0] and node[1]), node))
+    return (
+        message_id,
+        request_id,
+        frozenset({(message_id, request_id), (message_id, ""), ("", request_id)}),
+    )
+
+
+def _nodes(message_id: str, request_id: str, flags: int) -> list[Node]:
+    found = [(message_id, request_id)] if message_id or request_id else []
+    if flags & WILD_MESSAGE and request_id:
+        found.append((message_id, ""))
+    if flags & WILD_REQUEST and message_id:
+        found.append(("", request_id))
+    return found

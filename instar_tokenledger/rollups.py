@@ -1,0 +1,242 @@
+"""Totals by quarter of an hour, day and session, kept in the transaction of the requests that
+they sum.
+
+A change is the difference between what a request was and what it is, so that a request that
+grows, moves or is found to be part of another leaves the totals right. Whatever a question's
+window cuts through is answered from the requests; the totals answer what lies whole inside it.
+Knows no clock and no window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import apsw
+
+from instar_tokenledger.accounting import Request, estimated_missing
+from instar_tokenledger.interning import Interned
+from instar_tokenledger.schema import DAY_MS, QUARTER_MS
+from instar_tokenledger.usage import KINDS, Counters
+
+MESSAGE = KINDS.index("message")
+FALLBACK = KINDS.index("fallback")
+QUARTERS_A_DAY = DAY_MS // QUARTER_MS
+NO_NAME = 0
+
+Sums = list[int]
+
+
+class Facts(NamedTuple):
+    """What the totals need to know of one request."""
+
+    at_ms: int
+    session: str
+    project: str
+    entries: tuple[tuple[int, str, Counters], ...]
+    """(number of the kind, model, counters): the message first, then its iterations."""
+    partial: bool
+    missing: int
+
+
+class Change(NamedTuple):
+    """A request as it was (None: new) and as it is (None: now part of another)."""
+
+    before: Facts | None
+    after: Facts | None
+
+
+def facts_of(request: Request) -> Facts:
+    """The facts of a request as it stands now."""
+    model = request.description.model
+    entries: tuple[tuple[int, str, Counters], ...] = ((MESSAGE, model, request.counters),)
+    if request.iterations:
+        entries += tuple(
+            (KINDS.index(kind), own_model or model, counters)
+            for (kind, _), (own_model, counters) in request.iterations.items()
+        )
+    partial = request.partial
+    missing = estimated_missing(request.contents, request.counters.output) if partial else 0
+    origin = request.origin
+    return Facts(origin.at_ms, origin.session, origin.project, entries, partial, missing)
+
+
+def apply(connection: apsw.Connection, names: Interned, changes: Iterable[Change]) -> None:
+    """Bring every total up to date with `changes`, whose requests are already written."""
+    totals = _Totals(names)
+    for before, after in changes:
+        if before is not None:
+            totals.add(before, -1)
+            totals.moved.add((names.session(before.session), _project(names, before)))
+        if after is not None:
+            totals.add(after, 1)
+    _write_quarters(connection, totals)
+    _write_usage(connection, "quarter_usage", "quarter", totals.usage)
+    _write_usage(connection, "day_usage", "day", _by_day(totals.usage))
+    _write_sessions(connection, totals)
+
+
+class _Totals:
+    """Differences, summed by key before they are written."""
+
+    def __init__(self, names: Interned) -> None:
+        self._names = names
+        self.usage: dict[tuple[int, int, int, int], Sums] = {}
+        self.partial: dict[int, Sums] = {}
+        """By quarter: partial requests, missing output."""
+        self.sessions: dict[tuple[int, int], Sums] = {}
+        """By (session, project): requests, tokens, first, last."""
+        self.moved: set[tuple[int, int]] = set()
+        """Sessions whose first and last instants have to be looked up again."""
+
+    def add(self, facts: Facts, sign: int) -> None:
+        quarter = facts.at_ms // QUARTER_MS
+        project = _project(self._names, facts)
+        tokens = 0
+        for kind, model, counters in facts.entries:
+            key = (quarter, project, self._names.name(model) or NO_NAME, kind)
+            sums = self.usage.get(key)
+            if sums is None:
+                sums = self.usage[key] = [0, 0, 0, 0, 0]
+            sums[0] += sign
+            sums[1] += sign * counters[0]
+            sums[2] += sign * counters[1]
+            sums[3] += sign * counters[2]
+            sums[4] += sign * counters[3]
+            if kind != FALLBACK:
+                tokens += counters[0] + counters[1] + counters[2] + counters[3]
+        if facts.partial:
+            partial = self.partial.setdefault(quarter, [0, 0])
+            partial[0] += sign
+            partial[1] += sign * facts.missing
+        self._add_session(facts, project, sign, sign * tokens)
+
+    def _add_session(self, facts: Facts, project: int, sign: int, tokens: int) -> None:
+        key = (self._names.session(facts.session), project)
+        sums = self.sessions.get(key)
+        if sums is None:
+            self.sessions[key] = [sign, tokens, facts.at_ms, facts.at_ms]
+            return
+        sums[0] += sign
+        sums[1] += tokens
+        sums[2] = min(sums[2], facts.at_ms)
+        sums[3] = max(sums[3], facts.at_ms)
+
+
+def _project(names: Interned, facts: Facts) -> int:
+    return names.name(facts.project) or NO_NAME
+
+
+def _by_day(usage: dict[tuple[int, int, int, int], Sums]) -> dict[tuple[int, int, int, int], Sums]:
+    days: dict[tuple[int, int, int, int], Sums] = {}
+    for (quarter, *rest), sums in usage.items():
+        _add(days, (quarter // QUARTERS_A_DAY, *rest), sums)  # type: ignore[arg-type]
+    return days
+
+
+def _add(
+    into: dict[tuple[int, int, int, int], Sums], key: tuple[int, int, int, int], sums: Sums
+) -> None:
+    known = into.get(key)
+    into[key] = list(sums) if known is None else [a + b for a, b in zip(known, sums, strict=True)]
+
+
+def _write_quarters(connection: apsw.Connection, totals: _Totals) -> None:
+    quarters: dict[tuple[int, int], Sums] = {}
+    for (quarter, _project, _model, kind), sums in totals.usage.items():
+        known = quarters.setdefault((quarter, kind), [0, 0, 0, 0, 0, 0, 0])
+        for i, value in enumerate(sums):
+            known[i] += value
+    for quarter, (partial, missing) in totals.partial.items():
+        known = quarters.setdefault((quarter, MESSAGE), [0, 0, 0, 0, 0, 0, 0])
+        known[5] += partial
+        known[6] += missing
+    connection.executemany(
+        "INSERT INTO quarters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " requests = requests + excluded.requests, input = input + excluded.input,"
+        " output = output + excluded.output, cache_create = cache_create + excluded.cache_create,"
+        " cache_read = cache_read + excluded.cache_read, partial = partial + excluded.partial,"
+        " missing = missing + excluded.missing",
+        ((*key, *sums) for key, sums in quarters.items() if any(sums)),
+    )
+    connection.executemany(
+        "DELETE FROM quarters WHERE quarter = ? AND kind = ? AND requests = 0",
+        [key for key, sums in quarters.items() if sums[0] < 0],
+    )
+
+
+def _write_usage(
+    connection: apsw.Connection, table: str, unit: str, usage: dict[tuple[int, int, int, int], Sums]
+) -> None:
+    connection.executemany(
+        f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " requests = requests + excluded.requests, input = input + excluded.input,"
+        " output = output + excluded.output, cache_create = cache_create + excluded.cache_create,"
+        " cache_read = cache_read + excluded.cache_read",
+        ((*key, *sums) for key, sums in usage.items() if any(sums)),
+    )
+    emptied = [key for key, sums in usage.items() if sums[0] < 0]
+    connection.executemany(
+        f"DELETE FROM {table} WHERE {unit} = ? AND project = ? AND model = ? AND kind = ?"
+        " AND requests = 0",
+        emptied,
+    )
+
+
+def _write_sessions(connection: apsw.Connection, totals: _Totals) -> None:
+    connection.executemany(
+        "INSERT INTO session_usage VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " requests = requests + excluded.requests, tokens = tokens + excluded.tokens,"
+        " first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)",
+        ((*key, *sums) for key, sums in totals.sessions.items()),
+    )
+    for session, project in totals.moved:
+        _look_up_span(connection, session, project)
+    sessions = {(session,) for session, _ in totals.sessions}
+    connection.executemany("DELETE FROM session_totals WHERE session = ?", sessions)
+    connection.executemany(
+        "INSERT INTO session_totals SELECT session, (SELECT project FROM session_usage"
+        " WHERE session = ?1 ORDER BY first_ms LIMIT 1), sum(requests), sum(tokens),"
+        " min(first_ms), max(last_ms) FROM session_usage WHERE session = ?1 GROUP BY session",
+        sessions,
+    )
+    # Two projects that begin at the same instant: the order of their files decides.
+    for (session,) in sessions:
+        _settle_project(connection, session)
+
+
+def _look_up_span(connection: apsw.Connection, session: int, project: int) -> None:
+    """Find first and last again, for a session one of whose requests changed or went."""
+    ((first, last),) = connection.execute(
+        "SELECT min(at_ms), max(at_ms) FROM places JOIN requests ON requests.place = places.id"
+        " WHERE session = ? AND coalesce(project, 0) = ?",
+        (session, project),
+    ).fetchall()
+    if first is None:
+        connection.execute(
+            "DELETE FROM session_usage WHERE session = ? AND project = ?", (session, project)
+        )
+    else:
+        connection.execute(
+            "UPDATE session_usage SET first_ms = ?, last_ms = ? WHERE session = ? AND project = ?",
+            (first, last, session, project),
+        )
+
+
+def _settle_project(connection: apsw.Connection, session: int) -> None:
+    rivals = connection.execute(
+        "SELECT u.project FROM session_usage u JOIN session_totals t USING (session)"
+        " WHERE u.session = ? AND u.first_ms = t.first_ms",
+        (session,),
+    ).fetchall()
+    if len(rivals) < 2:
+        return
+    connection.execute(
+        "UPDATE session_totals SET project = (SELECT coalesce(project, 0) FROM places"
+        " JOIN requests ON requests.place = places.id"
+        " LEFT JOIN files ON files.id = file LEFT JOIN folders ON folders.id = folder"
+        " WHERE places.session = ?1 AND at_ms = first_ms"
+        " ORDER BY file IS NULL, folders.path || '/' || files.name, offset LIMIT 1)"
+        " WHERE session = ?1",
+        (session,),
+    )

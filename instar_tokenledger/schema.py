@@ -1,0 +1,221 @@
+"""The tables of the ledger, and how a file of an older shape becomes one of this shape.
+
+Ids and texts that repeat are kept once and pointed at, so that a request costs about 150 bytes
+with both of its ids, its provenance and its indexes. Nothing here reads a transcript or knows a
+rule of the accounting.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x494E544C
+"""`INTL`: what marks a database file as a ledger of ours."""
+
+BITS = {
+    "wild_message": 1,
+    "wild_request": 2,
+    "ended": 4,
+    "had_stop": 8,
+    "had_iterations": 16,
+    "more": 32,
+}
+"""Bits of `requests.flags`. wild_message: also stands for every request of its message id;
+wild_request: for every one of its request id; ended: some row had a stop reason or a rich usage
+block; had_stop and had_iterations: the row that describes it did; more: it has rows in `nodes`,
+`iterations` or `contents`."""
+
+PARTIAL = "flags & 4 = 0 AND output <= 10"
+"""SQL for: a placeholder, its real output was never logged."""
+
+COUNTERS = (
+    "input", "output", "cache_create", "cache_read", "cache_5m", "cache_1h", "web_searches",
+    "web_fetches", "thinking",
+)  # fmt: skip
+
+_COUNTER_COLUMNS = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in COUNTERS)
+
+TABLES = f"""
+CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE sessions (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE) STRICT;
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY,
+    folder INTEGER NOT NULL REFERENCES folders,
+    name BLOB NOT NULL,
+    UNIQUE (folder, name)
+) STRICT;
+
+-- How far each file has been read. A row goes when its file has gone; what was read stays.
+CREATE TABLE marks (
+    file INTEGER PRIMARY KEY REFERENCES files,
+    source INTEGER NOT NULL REFERENCES sources,
+    offset INTEGER NOT NULL,
+    dev INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    skipping INTEGER NOT NULL,
+    guard BLOB NOT NULL,
+    state BLOB
+) STRICT;
+CREATE TABLE skips (
+    file INTEGER NOT NULL REFERENCES files,
+    reason TEXT NOT NULL,
+    lines INTEGER NOT NULL,
+    PRIMARY KEY (file, reason)
+) STRICT, WITHOUT ROWID;
+
+-- Where requests were made: one row for each combination that a file shows.
+CREATE TABLE places (
+    id INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL REFERENCES sources,
+    file INTEGER REFERENCES files,
+    session INTEGER NOT NULL REFERENCES sessions,
+    project INTEGER REFERENCES names,
+    agent INTEGER REFERENCES names,
+    sidechain INTEGER NOT NULL,
+    branch INTEGER REFERENCES names,
+    version INTEGER REFERENCES names
+) STRICT;
+CREATE INDEX places_file ON places (file);
+CREATE INDEX places_session ON places (session);
+
+CREATE TABLE variants (
+    id INTEGER PRIMARY KEY,
+    model TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    speed TEXT NOT NULL,
+    UNIQUE (model, tier, speed)
+) STRICT;
+
+-- One row a request. size: tokens of the row that describes it, null when equal to its own.
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY,
+    place INTEGER NOT NULL REFERENCES places,
+    at_ms INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    variant INTEGER NOT NULL REFERENCES variants,
+    flags INTEGER NOT NULL,
+    size INTEGER,
+    {_COUNTER_COLUMNS},
+    message_id TEXT,
+    request_id TEXT,
+    row_id TEXT
+) STRICT;
+-- The last characters of an id are its random ones: enough to find it, at a quarter of the index.
+CREATE INDEX requests_message ON requests (substr(message_id, -8)) WHERE message_id IS NOT NULL;
+CREATE INDEX requests_wild ON requests (substr(request_id, -8)) WHERE flags & 2;
+CREATE INDEX requests_row ON requests (row_id) WHERE row_id IS NOT NULL;
+CREATE INDEX requests_time ON requests (at_ms);
+CREATE INDEX requests_place ON requests (place, at_ms);
+
+-- Every node of a request that its own row cannot say.
+CREATE TABLE nodes (
+    request INTEGER NOT NULL REFERENCES requests,
+    message_id TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    PRIMARY KEY (request, message_id, request_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX nodes_message ON nodes (message_id);
+CREATE INDEX nodes_request ON nodes (request_id);
+
+-- Billed calls inside a request that its counters leave out, and fallback attempts.
+CREATE TABLE iterations (
+    request INTEGER NOT NULL REFERENCES requests,
+    kind INTEGER NOT NULL,
+    place_in_list INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    {_COUNTER_COLUMNS},
+    PRIMARY KEY (request, kind, place_in_list)
+) STRICT, WITHOUT ROWID;
+
+-- Length of content by file and row, for as long as a request is partial.
+CREATE TABLE contents (
+    request INTEGER NOT NULL REFERENCES requests,
+    file INTEGER NOT NULL REFERENCES files,
+    row INTEGER NOT NULL,
+    chars INTEGER NOT NULL,
+    PRIMARY KEY (request, file, row)
+) STRICT, WITHOUT ROWID;
+
+-- The agent's own running totals, as it last wrote them.
+CREATE TABLE cost_states (
+    session INTEGER NOT NULL REFERENCES sessions,
+    model TEXT NOT NULL,
+    cost_micro_usd INTEGER NOT NULL,
+    {_COUNTER_COLUMNS},
+    PRIMARY KEY (session, model)
+) STRICT, WITHOUT ROWID;
+"""
+
+ROLLUPS = """
+-- Totals that answer most questions; kept in the requests' transaction, proved equal to them.
+CREATE TABLE quarters (
+    quarter INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    cache_create INTEGER NOT NULL,
+    cache_read INTEGER NOT NULL,
+    partial INTEGER NOT NULL,
+    missing INTEGER NOT NULL,
+    PRIMARY KEY (quarter, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE quarter_usage (
+    quarter INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    model INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    cache_create INTEGER NOT NULL,
+    cache_read INTEGER NOT NULL,
+    PRIMARY KEY (quarter, project, model, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE day_usage (
+    day INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    model INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    cache_create INTEGER NOT NULL,
+    cache_read INTEGER NOT NULL,
+    PRIMARY KEY (day, project, model, kind)
+) STRICT, WITHOUT ROWID;
+
+-- What a session used over its whole life, in each project, from its first request to its last.
+CREATE TABLE session_usage (
+    session INTEGER NOT NULL REFERENCES sessions,
+    project INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    PRIMARY KEY (session, project)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE session_totals (
+    session INTEGER PRIMARY KEY REFERENCES sessions,
+    project INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX session_totals_last ON session_totals (last_ms);
+"""
+"""Projects and models are numbers of `names`, 0 for none; quarters and days count from 1970 in
+UTC."""
+
+QUARTER_MS = 15 * 60 * 1000
+DAY_MS = 24 * 60 * 60 * 1000
+
+ANY_REQUEST_ID = """
+CREATE INDEX IF NOT EXISTS requests_request ON requests (substr(request_id, -8))
+WHERE request_id IS NOT NULL
+"""
+"""Made when a row first comes without a message id: most ledgers never need it, and it is their
+largest index."""

@@ -1,0 +1,205 @@
+"""What the ledger knows of sessions: lists of them, and one in every request.
+
+As `queries`: read-only, exact for any window, ordered to the last tie, fetched at once. A
+session's project is that of its earliest request, whatever the window.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import apsw
+
+from instar_host.store.errors import shown
+from instar_tokenledger.queries import Json
+from instar_tokenledger.rollups import FALLBACK
+from instar_tokenledger.usage import KINDS
+from instar_tokenledger.windows import Window
+
+_WHOLE = "first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1"
+_CUT = "(first_ms < ?1 OR last_ms >= ?2) AND last_ms >= ?1 AND first_ms < ?2"
+_INSIDE = """
+    SELECT count(*), sum(input + output + cache_create + cache_read), min(at_ms), max(at_ms)
+    FROM places CROSS JOIN requests ON requests.place = places.id
+    WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3
+"""
+_INSIDE_ITERATIONS = f"""
+    SELECT coalesce(sum(i.input + i.output + i.cache_create + i.cache_read), 0)
+    FROM places CROSS JOIN requests r ON r.place = places.id
+    CROSS JOIN iterations i ON i.request = r.id
+    WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3 AND flags & 32 AND kind <> {FALLBACK}
+"""
+_REQUESTS = """
+    SELECT r.id, r.at_ms, r.message_id, r.request_id, r.row_id, v.model, v.tier, v.speed,
+        r.input, r.output, r.cache_create, r.cache_read, r.cache_5m, r.cache_1h, r.web_searches,
+        r.web_fetches, r.thinking, flags & 4 = 0 AND output <= 10, p.sidechain, a.name, j.name,
+        b.name, c.name, f.path, files.name, r.offset
+    FROM sessions s JOIN places p ON p.session = s.id JOIN requests r ON r.place = p.id
+    JOIN variants v ON v.id = r.variant LEFT JOIN names a ON a.id = p.agent
+    LEFT JOIN names j ON j.id = p.project LEFT JOIN names b ON b.id = p.branch
+    LEFT JOIN names c ON c.id = p.version LEFT JOIN files ON files.id = p.file
+    LEFT JOIN folders f ON f.id = files.folder
+    WHERE s.name = ? ORDER BY r.at_ms, f.path, files.name, r.offset LIMIT ? OFFSET ?
+"""
+
+
+class SessionQueries:
+    """Questions about sessions over one read-only connection; one thread at a time."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def top(self, window: Window, limit: int, offset: int = 0) -> list[Json]:
+        """Sessions active in `window` by their tokens inside it, most first."""
+        wanted = limit + offset
+        rows = self._all(
+            f"SELECT session, project, tokens, requests, first_ms, last_ms FROM session_totals"
+            f" JOIN sessions ON sessions.id = session WHERE {_WHOLE}"
+            " ORDER BY tokens DESC, sessions.name LIMIT ?3",
+            (*window, wanted),
+        )
+        for session, project in self._all(
+            f"SELECT session, project FROM session_totals WHERE {_CUT}", window
+        ):
+            requests, tokens, first, last = self._all(_INSIDE, (session, *window))[0]
+            if requests:
+                extra = self._all(_INSIDE_ITERATIONS, (session, *window))[0][0]
+                rows.append((session, project, tokens + extra, requests, first, last))
+        named = [(self._session_name(row[0]), row) for row in rows]
+        named.sort(key=lambda pair: (-pair[1][2], pair[0]))
+        return [
+            {
+                "sessionId": name,
+                "projectPath": self._name(project),
+                "totalTokens": tokens,
+                "eventCount": requests,
+                "firstTs": first,
+                "lastTs": last,
+            }
+            for name, (_, project, tokens, requests, first, last) in named[offset:wanted]
+        ]
+
+    def count(self, window: Window) -> int:
+        """How many sessions `top` has in all."""
+        whole = self._all(f"SELECT count(*) FROM session_totals WHERE {_WHOLE}", window)[0][0]
+        cut = sum(
+            bool(self._all(_INSIDE, (session, *window))[0][0])
+            for (session,) in self._all(f"SELECT session FROM session_totals WHERE {_CUT}", window)
+        )
+        return int(whole) + cut
+
+    def idle(self, idle_ms: int, now_ms: int, limit: int, offset: int = 0) -> list[Json]:
+        """Sessions without a request for longer than `idle_ms`, the latest first."""
+        return [
+            {
+                "sessionId": name,
+                "projectPath": self._name(project),
+                "lastTs": last,
+                "totalTokens": tokens,
+                "idleMs": now_ms - last,
+            }
+            for name, project, last, tokens in self._all(
+                "SELECT name, project, last_ms, tokens FROM session_totals"
+                " JOIN sessions ON sessions.id = session WHERE last_ms < ?"
+                " ORDER BY last_ms DESC, name LIMIT ? OFFSET ?",
+                (now_ms - idle_ms, limit, offset),
+            )
+        ]
+
+    def one(self, session: str) -> Json | None:
+        """A session's totals and the agent's own; None when there is none of that name."""
+        rows = self._all(
+            "SELECT session, project, tokens, requests, first_ms, last_ms FROM session_totals"
+            " JOIN sessions ON sessions.id = session WHERE name = ?",
+            (session,),
+        )
+        if not rows:
+            return None
+        number, project, tokens, requests, first, last = rows[0]
+        return {
+            "sessionId": session,
+            "projectPath": self._name(project),
+            "totalTokens": tokens,
+            "eventCount": requests,
+            "firstTs": first,
+            "lastTs": last,
+            "agentsOwnTotals": self._cost_states(number),
+        }
+
+    def requests(self, session: str, limit: int, offset: int = 0) -> list[Json]:
+        """A session's requests in order of time, each down to the line it came from."""
+        return [self._request(row) for row in self._all(_REQUESTS, (session, limit, offset))]
+
+    def _request(self, row: tuple[Any, ...]) -> Json:
+        (
+            number, at_ms, message_id, request_id, row_id, model, tier, speed, *counters,
+        ) = row[:17]  # fmt: skip
+        partial, sidechain, agent, project, branch, version, folder, name, offset = row[17:]
+        names = (
+            "input", "output", "cacheCreate", "cacheRead", "cache5m", "cache1h", "webSearches",
+            "webFetches", "thinking",
+        )  # fmt: skip
+        return {
+            "messageId": message_id,
+            "requestId": request_id,
+            "uuid": row_id,
+            "ts": at_ms,
+            "model": model or None,
+            "serviceTier": tier or None,
+            "speed": speed or None,
+            **dict(zip(names, counters, strict=True)),
+            "partial": bool(partial),
+            "sidechain": bool(sidechain),
+            "agentId": agent,
+            "projectPath": project,
+            "gitBranch": branch,
+            "clientVersion": version,
+            "file": None if folder is None else shown(os.path.join(folder, name)),
+            "offset": None if folder is None else offset,
+            "iterations": self._iterations(number),
+        }
+
+    def _iterations(self, request: int) -> list[Json]:
+        return [
+            {
+                "kind": KINDS[kind],
+                "model": model or None,
+                "input": sums[0],
+                "output": sums[1],
+                "cacheCreate": sums[2],
+                "cacheRead": sums[3],
+            }
+            for kind, model, *sums in self._all(
+                "SELECT kind, model, input, output, cache_create, cache_read FROM iterations"
+                " WHERE request = ? ORDER BY kind, place_in_list",
+                (request,),
+            )
+        ]
+
+    def _cost_states(self, session: int) -> list[Json]:
+        return [
+            {
+                "model": model,
+                "costUSD": micro / 1_000_000,
+                "input": sums[0],
+                "output": sums[1],
+                "cacheCreate": sums[2],
+                "cacheRead": sums[3],
+            }
+            for model, micro, *sums in self._all(
+                "SELECT model, cost_micro_usd, input, output, cache_create, cache_read"
+                " FROM cost_states WHERE session = ? ORDER BY model",
+                (session,),
+            )
+        ]
+
+    def _session_name(self, number: int) -> str:
+        return str(self._all("SELECT name FROM sessions WHERE id = ?", (number,))[0][0])
+
+    def _name(self, number: int) -> str | None:
+        rows = self._all("SELECT name FROM names WHERE id = ?", (number,))
+        return rows[0][0] if rows else None
+
+    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, values).fetchall()

@@ -66,7 +66,7 @@ def test_host_then_file_then_environment_then_command_line(state_dir: Path) -> N
 
 
 def test_a_dotted_name_leads_into_objects(state_dir: Path) -> None:
-    """`threadline.telegramBridge` is an object in an object; the outer one's other keys are free."""
+    """`threadline.telegramBridge` is an object in an object; others' keys are free."""
     read = config(state_dir, {"outer": {"relayEnabled": True, "inner": {"maxDepth": 5}}})
 
     assert read.section("outer.inner", Inner).max_depth == 5

@@ -29,6 +29,7 @@ def with_bom(line: Line) -> Line:
 def skipped(event: Event, place: Place) -> Iterator[Line]:
     """Damaged forms of an assistant event, each with the reason for which it is skipped."""
     good = render(event, place).data
+    yield _skip(_user_line(event, place)[:-40], "malformed")
     yield from (_skip(data, "malformed") for data in _malformed(good))
     for data in (b"null", b"[1,2]", b"42", b'"text"', b"true"):
         yield _skip(data, "not-object")
@@ -37,12 +38,9 @@ def skipped(event: Event, place: Place) -> Iterator[Line]:
     yield from _bad_fields(line_object(event, place))
 
 
-def not_looked_at(event: Event, place: Place) -> Iterator[Line]:
-    """Damaged lines of types that never bear usage: neither counted nor skipped."""
-    user = replace(event, type="user", body={"message": {"role": "user", "content": "x" * 90}})
-    whole = render(user, place).data
-    yield Line(data=whole[:-40])
-    yield Line(data=whole[:-40] + render(event, place).data)
+def not_looked_into(event: Event, place: Place) -> Line:
+    """A line of a type that never bears usage, broken inside: neither counted nor skipped."""
+    return Line(data=_user_line(event, place)[:-40] + render(event, place).data)
 
 
 def odd(event: Event, place: Place) -> Iterator[Line]:
@@ -98,9 +96,13 @@ def _malformed(good: bytes) -> Iterator[bytes]:
     yield good.replace(b'"requestId":"', b'"requestId":"\0', 1)
     yield good.replace(b'"uuid"', b"'uuid'", 1)
     yield b"hello"
-    yield b"\0" * 100
     yield BOM + good
     yield '{"type":"assistant"}'.encode("utf-16-le")
+
+
+def _user_line(event: Event, place: Place) -> bytes:
+    body = {"message": {"role": "user", "content": "x" * 90}}
+    return render(replace(event, type="user", body=body), place).data
 
 
 def _bad_fields(line: Json) -> Iterator[Line]:

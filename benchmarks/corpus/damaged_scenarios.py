@@ -26,9 +26,8 @@ def bad_lines(stage: Stage) -> None:
         session.add(line)
         if stage.rng.random() < 0.3:
             session.tell(place, *author.request())
-    for line in damage.not_looked_at(_whole(author), place):
-        session.add(line)
-    for blank in (b"", b"\r", b"  \t"):
+    session.add(damage.not_looked_into(_whole(author), place))
+    for blank in (b"", b"\r", b"  \t", b"\0" * 100):
         session.add(Line(data=blank))
     session.tell(place, *author.request())
 

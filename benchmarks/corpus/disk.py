@@ -87,7 +87,7 @@ def read_lines(reading: Reading, path: bytes, data: bytes) -> None:
 
 
 def _read_line(reading: Reading, path: bytes, offset: int, line: bytes) -> None:
-    if not line.strip(b" \t\r\n") or line == b"\xef\xbb\xbf":
+    if not line.lstrip(b"\0").strip(b" \t\r") or line == b"\xef\xbb\xbf":
         return
     status, value = _parse(line, offset)
     if status == "object":
@@ -97,9 +97,14 @@ def _read_line(reading: Reading, path: bytes, offset: int, line: bytes) -> None:
             status = str(refused)
         else:
             return
-    elif _OTHER_HEAD.match(line):
+    elif _is_of_another_type(line):
         return
     reading.skips.append(Skip(path=path, offset=offset, reason=status))
+
+
+def _is_of_another_type(line: bytes) -> bool:
+    """Whether a broken line names a type without usage and closes as an object: not looked into."""
+    return line.rstrip(b"\r").endswith(b"}") and _OTHER_HEAD.match(line) is not None
 
 
 def _parse(line: bytes, offset: int) -> tuple[str, Json]:

@@ -163,7 +163,7 @@ class Lease:
             ) from None
 
     def _is_current(self, fd: int) -> bool:
-        """Whether the name still leads to the file behind `fd`; if not, others cannot see our lock."""
+        """Whether the name still leads to the file behind `fd`, so that others see our lock."""
         try:
             named = os.stat(self.path, follow_symlinks=False)
         except OSError:

@@ -256,7 +256,7 @@ TestTailProgram.settings = settings(
 
 TestLongTailProgram = pytest.mark.faults(LongTailProgram.TestCase)
 TestLongTailProgram.settings = settings(
-    max_examples=5_000,
+    max_examples=1_500,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from instar_host.errors import InstarError, reason
 from instar_host.records import HostContext, Terminal
+from instar_host.store.errors import StoreError, shown
 
 if TYPE_CHECKING:
     from instar_host.commands import CommandLine
@@ -78,6 +79,12 @@ def run(
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except BrokenPipeError:
         raise
+    except StoreError as exc:
+        print(f"instar: {exc}", file=terminal.err)
+        return InstarError.exit_code
+    except OSError as exc:
+        print(f"instar: {_trouble(exc)}", file=terminal.err)
+        return InstarError.exit_code
     except Exception as exc:  # noqa: BLE001 - the outermost frame: a person reads what comes out
         return _defect(exc, environ, terminal)
 
@@ -151,6 +158,12 @@ def _unknown(name: str, line: CommandLine, host: HostContext) -> str:
     )
     off = [s for s in host.plugins.statuses() if s.state not in ("loaded", "waiting")]
     return "\n".join([said, *(f"  plugin {s.name} is {s.state}: {s.error}" for s in off)])
+
+
+def _trouble(exc: OSError) -> str:
+    """What the machine refused: a full disk or a missing permission is no defect."""
+    where = f": {shown(exc.filename)}" if isinstance(exc.filename, (str, bytes)) else ""
+    return f"{exc.strerror or reason(exc)}{where}"
 
 
 def _defect(exc: Exception, environ: Mapping[str, str], terminal: Terminal) -> int:

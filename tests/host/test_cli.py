@@ -1,0 +1,378 @@
+"""`instar`: finding commands, passing flags, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from instar_host import (
+    Command,
+    HostContext,
+    InstarError,
+    LeaseHeld,
+    Option,
+    Settings,
+    Terminal,
+    hookimpl,
+)
+from instar_host.cli import run
+from instar_host.store.errors import MissingStore
+from instar_host.testing import MakeHost
+from instar_host.version import installed_version
+from tests.host.third_party import Site
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Folders(Settings, frozen=True, kw_only=True):
+    dirs: tuple[str, ...] = ()
+    depth: int = 1
+
+
+class Greets:
+    """A plugin with one command, one nested command, two flags, and a way to go wrong."""
+
+    def __init__(self, fault: BaseException | None = None) -> None:
+        self.fault = fault
+
+    @hookimpl
+    def instar_options(self, host: HostContext) -> list[Option]:
+        common: dict[str, Any] = {"section": "greets", "summary": "", "commands": ("greet",)}
+        return [
+            Option(flag="--dir", key="dirs", repeatable=True, **common),
+            Option(flag="--depth", key="depth", metavar="N", **common),
+        ]
+
+    @hookimpl
+    def instar_commands(self, host: HostContext) -> list[Command]:
+        return [Command(name="greet", summary="say hello", configure=self.configure, run=self.run)]
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        children = parser.add_subparsers(dest="command")
+        children.add_parser("loudly").add_argument("--twice", action="store_true")
+
+    def run(self, arguments: argparse.Namespace, host: HostContext, terminal: Terminal) -> int:
+        if self.fault is not None:
+            raise self.fault
+        folders = host.config.section("greets", Folders)
+        print(arguments.command, ",".join(folders.dirs), folders.depth, file=terminal.out)
+        return 0
+
+
+class Breaks:
+    @hookimpl
+    def instar_commands(self, host: HostContext) -> list[Command]:
+        return [
+            Command(name="broken", summary="", configure=self.configure, run=lambda _a, _h, _t: 0)
+        ]
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        raise ValueError("no parser of mine")
+
+
+Call = Callable[..., Said]
+
+
+@pytest.fixture
+def call(make_host: MakeHost, state_dir: Path) -> Call:
+    """Run a command line against in-process plugins."""
+
+    def run_it(
+        *argv: str,
+        plugins: Mapping[str, object] | None = None,
+        environ: dict[str, str] | None = None,
+    ) -> Said:
+        terminal = Terminal(out=io.StringIO(), err=io.StringIO())
+        code = run(
+            argv,
+            environ or {},
+            lambda: state_dir,
+            lambda: state_dir,
+            terminal,
+            lambda _where: make_host(plugins or {"greets": Greets()}),
+        )
+        assert isinstance(terminal.out, io.StringIO)
+        assert isinstance(terminal.err, io.StringIO)
+        return Said(code, terminal.out.getvalue(), terminal.err.getvalue())
+
+    return run_it
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--state-dir", "x", "greet", "loudly"),
+        ("greet", "--state-dir", "x", "loudly"),
+        ("greet", "loudly", "--state-dir=x"),
+    ],
+)
+def test_the_state_directory_may_stand_anywhere(call: Call, argv: tuple[str, ...]) -> None:
+    """Before, between and after the words of a command."""
+    assert call(*argv) == Said(0, "loudly  1\n", "")
+
+
+def test_the_state_directory_is_the_one_that_is_opened(make_host: MakeHost, tmp_path: Path) -> None:
+    """The first pass finds it before there are any plugins."""
+    seen = []
+
+    def open_host(where: Any) -> HostContext:
+        seen.append(where)
+        return make_host({"greets": Greets()})
+
+    terminal = Terminal(out=io.StringIO(), err=io.StringIO())
+    argv = ["greet", "loudly", "--state-dir", "x"]
+    run(argv, {"INSTAR_STATE_DIR": "/y"}, lambda: tmp_path, lambda: tmp_path, terminal, open_host)
+
+    assert [(w.path, w.origin) for w in seen] == [(tmp_path / "x", "given")]
+
+
+def test_flags_override_settings_wherever_they_stand(call: Call) -> None:
+    """A repeatable flag collects, another one takes the last."""
+    argv = ["greet", "--dir=a", "--depth=2", "loudly", "--dir", "b", "--twice", "--depth", "3"]
+
+    assert call(*argv).out == "loudly a,b 3\n"
+
+
+def test_a_flag_with_a_bad_value_is_one_sentence(call: Call) -> None:
+    """The section's own check reads flags too."""
+    said = call("greet", "--depth", "deep")
+
+    assert said.code == 1
+    assert said.err == "instar: the command line: greets.depth has to be an integer\n"
+
+
+def test_a_flag_belongs_to_the_commands_that_list_it(call: Call) -> None:
+    """Others do not know it."""
+    said = call("plugins", "--dir", "a")
+
+    assert said.code == 2
+    assert "unrecognized arguments: --dir a" in said.err
+
+
+def test_an_unknown_command_says_what_there_is(call: Call) -> None:
+    """And which plugin may be the reason that it is missing."""
+    said = call("gret", plugins={"greets": Greets(), "empty": object()})
+
+    assert said.code == 2
+    assert "there is no command gret (did you mean greet?)" in said.err
+    assert "plugin empty is failed: has no hooks" in said.err
+
+
+def test_no_command_shows_the_help(call: Call) -> None:
+    """Every command with its summary, and exit code 2."""
+    said = call()
+
+    assert said.code == 2
+    assert "greet" in said.err
+    assert "say hello" in said.err
+
+
+@pytest.mark.parametrize("argv", [("plugins", "--state-dir"), ("--dir", "x"), ("greet", "softly")])
+def test_wrong_usage_is_told_without_a_stack(call: Call, argv: tuple[str, ...]) -> None:
+    """What is wrong, then how it is used."""
+    said = call(*argv)
+
+    assert said.code == 2
+    assert said.err.startswith("instar: ")
+    assert "usage: instar" in said.err
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "err"),
+    [
+        (InstarError("the store is locked; wait"), 1, "instar: the store is locked; wait\n"),
+        (
+            LeaseHeld("process 12 holds the lease", pid=12),
+            3,
+            "instar: process 12 holds the lease\n",
+        ),
+        (MissingStore("There is no ledger yet."), 1, "instar: There is no ledger yet.\n"),
+        (
+            OSError(28, "No space left", "/d/\x1b\udc80"),
+            1,
+            "instar: No space left: /d/\\x1b\\x80\n",
+        ),
+        (KeyboardInterrupt(), 130, "instar: interrupted\n"),
+        (SystemExit(5), 5, ""),
+    ],
+)
+def test_how_a_command_ends(call: Call, fault: BaseException, code: int, err: str) -> None:
+    """One line and a code that means something."""
+    assert call("greet", plugins={"greets": Greets(fault)}) == Said(code, "", err)
+
+
+def test_a_defect_is_one_line_and_a_traceback_only_when_asked(call: Call) -> None:
+    """The line says what to report; INSTAR_DEBUG=1 adds the stack."""
+    plugins = {"greets": Greets(ZeroDivisionError("by nothing"))}
+
+    said = call("greet", plugins=plugins)
+    asked = call("greet", plugins=plugins, environ={"INSTAR_DEBUG": "1"})
+
+    assert said.code == asked.code == 70
+    assert said.err.count("\n") == 1
+    assert "ZeroDivisionError: by nothing (test_cli.py:" in said.err
+    assert "Traceback" in asked.err
+
+
+def test_a_command_that_cannot_be_set_up_is_reported_and_left_out(call: Call) -> None:
+    """The rest of the command line works."""
+    plugins = {"greets": Greets(), "breaks": Breaks()}
+
+    assert call("greet", plugins=plugins).code == 0
+    assert "there is no command broken" in call("broken", plugins=plugins).err
+
+
+def test_plugins_lists_states_and_reasons(call: Call) -> None:
+    """For people as a table; 1 because one of them does not run."""
+    said = call("plugins", plugins={"greets": Greets(), "empty": object()})
+
+    assert said.code == 1
+    assert said.out.splitlines() == [
+        "PLUGIN  STATE   PACKAGE  HOOKS",
+        "greets  loaded  -        instar_commands, instar_options",
+        "empty   failed  -        -",
+        "  has no hooks; mark them with instar_host.hookimpl",
+    ]
+
+
+def test_plugins_as_json(call: Call) -> None:
+    """The same for programs."""
+    said = call("plugins", "--json")
+
+    assert said.code == 0
+    assert json.loads(said.out)["plugins"][0] == {
+        "name": "greets",
+        "distribution": None,
+        "version": None,
+        "state": "loaded",
+        "error": None,
+        "hooks": ["instar_commands", "instar_options"],
+        "errors": 0,
+        "dropped": 0,
+    }
+
+
+# The real program
+
+
+def instar(*argv: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "instar_host", *argv],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_version_needs_no_plugin_no_database_and_no_web(tmp_path: Path) -> None:
+    """It answers in an environment where nothing else works."""
+    script = (
+        "import sys; from instar_host.cli import main; code = main(['--version']); "
+        "print(sorted({m.split('.')[0] for m in sys.modules} "
+        "& {'apsw', 'starlette', 'uvicorn', 'httpx', 'instar_tokenledger', 'instar_threadline'}))"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert found.stdout == f"instar {installed_version()}\n[]\n"
+
+
+def test_importing_the_contract_loads_no_database_no_web_and_starts_nothing() -> None:
+    """Rule 6: nothing happens at import."""
+    script = (
+        "import sys, threading, instar_host; from instar_host import Config, Lease, Plugins; "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'apsw', 'starlette', 'asyncio'}), "
+        "threading.active_count())"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert found.stdout == "[] 1\n"
+
+
+def test_an_installed_plugin_brings_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From entry point to output, through the real program."""
+    site = Site(tmp_path / "site", monkeypatch)
+    site.install(
+        "hello",
+        """
+        @hookimpl
+        def instar_commands(host):
+            def run(arguments, host, terminal):
+                print("hello from", host.state_dir.name, file=terminal.out)
+                return 0
+            return [Command(name="hello", summary="", configure=lambda p: None, run=run)]
+        """,
+    )
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "config.json").write_text('{"plugins": {"enabled": ["hello"]}}', encoding="utf-8")
+
+    said = instar("hello", "--state-dir", str(state), PYTHONPATH=str(site.path))
+
+    assert (said.returncode, said.stdout, said.stderr) == (0, "hello from state\n", "")
+
+
+def test_a_broken_configuration_is_one_line(tmp_path: Path) -> None:
+    """Not a stack, and not a defect."""
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
+
+    said = instar("plugins", "--state-dir", str(tmp_path))
+
+    assert said.returncode == 1
+    assert said.stderr.startswith(f"instar: {tmp_path}/config.json is not JSON")
+    assert said.stderr.count("\n") == 1
+
+
+ENDLESS = """
+@hookimpl
+def instar_commands(host):
+    def run(arguments, host, terminal):
+        print("started", flush=True)
+        while True:
+            print("x" * 1000, file=terminal.out)
+    return [Command(name="endless", summary="", configure=lambda p: None, run=run)]
+"""
+
+
+@pytest.mark.parametrize(("how", "code"), [("close", 141), ("interrupt", 130)])
+def test_a_broken_pipe_is_quiet_and_an_interrupt_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, code: int
+) -> None:
+    """`instar ... | head` and Ctrl-C leave no traceback."""
+    site = Site(tmp_path / "site", monkeypatch)
+    site.install("endless", ENDLESS)
+    (tmp_path / "config.json").write_text('{"plugins": {"enabled": ["endless"]}}', encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "instar_host", "--state-dir", str(tmp_path), "endless"],
+        env={**os.environ, "PYTHONPATH": str(site.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == b"started\n"
+    if how == "interrupt":
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    process.stderr.close()
+
+    assert process.wait(timeout=60) == code
+    assert err == ("instar: interrupted\n" if how == "interrupt" else "")

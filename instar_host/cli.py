@@ -13,6 +13,7 @@ plugins bring.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import shutil
 import sys
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     terminal = terminal_of(sys.stdout, sys.stderr)
     environ = dict(os.environ)
+    if environ.get(DEBUG_VARIABLE) == "1":
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)  # how plugins failed, in full
     try:
         code = run(arguments, environ, Path.cwd, Path.home, terminal)
         sys.stdout.flush()
@@ -112,12 +115,19 @@ def _dispatch(
     from instar_host.config import locate_state_dir
 
     flag, rest = early(argv)
-    where = locate_state_dir(flag, environ, cwd(), home())
+    where = locate_state_dir(flag, environ, cwd(), _home(home))
     host = _open(where, environ) if open_host is None else open_host(where)
     try:
         return _run_command(argv, rest, host, terminal)
     finally:
         host.plugins.close()
+
+
+def _home(home: Callable[[], Path]) -> Path:
+    try:
+        return home()
+    except RuntimeError:
+        raise InstarError("there is no home directory; set HOME") from None
 
 
 def _open(where: StateDir, environ: Mapping[str, str]) -> HostContext:

@@ -116,6 +116,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     file.
     """
 
+    def __repr__(self) -> str:
+        """Without the values: there are secrets among them."""
+        return f"Config(path={str(self.path)!r})"
+
     @classmethod
     def load(
         cls,

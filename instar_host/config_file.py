@@ -77,7 +77,7 @@ def update(path: str, member: Sequence[str], change: Callable[[Any], Any]) -> An
         values = {} if text is None else parse(text, path)
         before = lookup(values, member, path)
         after = change(before)
-        if after != before or text is None:
+        if text is None or _dump(after, 0) != _dump(before, 0):  # 1 equals True, and is not it
             body = (text or "{}\n").removeprefix("\ufeff")
             _write(target, replace_member(body, member, after), path)
         return after

@@ -77,6 +77,7 @@ class Plugins:
         self._registry = Registry()
         self._lock = threading.Lock()
         self._entries: list[_Entry] = []
+        self._returns: dict[str, Any] = {}
         self._observers = Observers(failed=self._observer_failed, dropped=self._observer_dropped)
 
     @classmethod
@@ -245,7 +246,9 @@ class Plugins:
         if spec is None or set(arguments) != set(spec.argnames):
             takes = ", ".join(spec.argnames) if spec is not None else ""
             raise TypeError(f"{hook} takes ({takes}), not ({', '.join(arguments)})")
-        return answers.returns(spec.function)
+        if hook not in self._returns:
+            self._returns[hook] = answers.returns(spec.function)
+        return self._returns[hook]
 
     def _call(
         self,

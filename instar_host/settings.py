@@ -34,7 +34,10 @@ _FIRST_KEY = re.compile(r"^\.([^.\[]+)")
 class Settings(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"
 ):
-    """What a section derives from: immutable, camelCase in the file, an unknown key is an error."""
+    """What a section derives from: immutable, camelCase in the file, an unknown key is an error.
+
+    Repeat `frozen=True, kw_only=True` in the subclass: type checkers do not inherit them.
+    """
 
 
 class Layer(msgspec.Struct, frozen=True, kw_only=True):

@@ -210,6 +210,13 @@ def test_a_token_that_is_no_text_is_refused_loudly(state_dir: Path, value: objec
     assert json.loads(read.path.read_text(encoding="utf-8")) == {"authToken": value}
 
 
+def test_a_configuration_shows_no_secret(state_dir: Path) -> None:
+    """It is part of what every plugin is handed, and plugins print."""
+    read = config(state_dir, {"authToken": "hush"}, INSTAR_AUTH_TOKEN="hush")
+
+    assert "hush" not in f"{read!r} {read}"
+
+
 # The state directory
 
 

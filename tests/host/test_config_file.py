@@ -94,6 +94,25 @@ def test_a_change_that_raises_writes_nothing(path: str) -> None:
     assert not os.path.exists(path)
 
 
+def test_true_is_not_one(path: str) -> None:
+    """Python takes them for equal; other readers of the file do not."""
+    write(path, b'{"a": 1}')
+
+    update(path, ["a"], lambda _now: True)
+
+    assert read(path)["a"] is True
+
+
+def test_a_change_that_changes_nothing_writes_nothing(path: str) -> None:
+    """Others who watch the file are not woken."""
+    write(path, b'{"a": {"b": 1}}')
+    before = os.stat(path)
+
+    update(path, ["a"], dict)
+
+    assert os.stat(path) == before
+
+
 def test_a_link_stays_a_link(path: str, tmp_path: Path) -> None:
     """People keep their settings elsewhere and link to them."""
     target = tmp_path / "dotfiles.json"

@@ -78,7 +78,7 @@ class ReadEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Offset in the chain file of the byte after its newline."""
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class Head(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a chain had certainly come."""
 
     n: int
@@ -86,6 +86,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     segment: int
     mac: str = ""
+    known: bool = True
+    """False: the key is not in the keyring, so that nothing can be said; never written."""
 
 
 _decode_entry = msgspec.json.Decoder(Entry).decode
@@ -150,7 +152,8 @@ def head_slot(head: Head, direction: Direction, key: Key) -> tuple[bytes, int]:
 
 
 def read_head(data: bytes, direction: Direction, keyring: Keyring) -> Head | None:
-    """The farthest head that verifies in the bytes of a head file; None if there is none."""
+    """The farthest head in the bytes of a head file that verifies, else one whose key is not known;
+    None if there is neither."""
     found: list[Head] = []
     for at in (0, HEAD_SLOT_BYTES):
         try:
@@ -158,9 +161,11 @@ def read_head(data: bytes, direction: Direction, keyring: Keyring) -> Head | Non
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         key = keyring.get(head.key)
-        if key is not None and hmac.compare_digest(_head_mac(head, direction, key), head.mac):
+        if key is None:
+            found.append(msgspec.structs.replace(head, known=False))
+        elif hmac.compare_digest(_head_mac(head, direction, key), head.mac):
             found.append(head)
-    return max(found, key=lambda head: head.n, default=None)
+    return max(found, key=lambda head: (head.known, head.n), default=None)
 
 
 def _mac(body: bytes, direction: Direction, previous: str, key: Key) -> str:

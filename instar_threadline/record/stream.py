@@ -161,9 +161,10 @@ class StreamLog:
     def _head(self) -> Head | None:
         try:
             with open(self.files.head, "rb") as file:
-                return read_head(file.read(4096), self.files.direction, self._keyring)
+                head = read_head(file.read(4096), self.files.direction, self._keyring)
         except FileNotFoundError:
             return None
+        return head if head is not None and head.known else None
 
     def _cut_back(self, state: _Open) -> None:
         """After a failed write: drop what may stand half written, if the disk lets us."""

@@ -1,0 +1,362 @@
+"""Lines against their chain: what is there, what is missing, what does not belong. Pure.
+
+Promises that after any single change to a log that its chain covers - a line altered, deleted,
+inserted, swapped, doubled, spliced in or cut off, an entry changed or dropped - there is a
+finding that names the first bad place. Entries are matched by the exact bytes they announce, so
+one shifted line does not make the rest look bad. Opens nothing; knows no thread names and no
+message.
+
+*Integrity* and *completeness* are two answers: a finding speaks to one or the other (`BREAKS`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from instar_host.records import Record
+from instar_threadline.messages import Direction
+from instar_threadline.record.chain import GENESIS, Entry, ReadEntry, sealed
+from instar_threadline.record.chaintail import log_end_after
+from instar_threadline.record.keyring import Keyring
+from instar_threadline.record.signing import digest
+
+LOOK_AHEAD = 2000
+"""Entries and lines looked through to find where a log and its chain meet again."""
+
+MAX_FINDINGS = 1000
+
+FindingKind = Literal[
+    "altered", "inserted", "missing", "lost", "short", "entry-altered", "entries-missing",
+    "chain-missing", "head-missing", "rewritten", "rolled-back", "bad-mac", "unreadable",
+]  # fmt: skip
+
+COMPLETENESS: frozenset[FindingKind] = frozenset(
+    {"missing", "lost", "short", "entries-missing", "chain-missing", "head-missing", "rolled-back"}
+)
+"""Findings that say something is gone. All others say that something there is not genuine."""
+
+Status = Literal["chained", "unchained", "outside", "altered"]
+"""`unchained`: written by somebody else before the chain began, or adopted. `outside`: no entry
+announces it although the chain covers the log. `altered`: the entry there announces other bytes."""
+
+
+class Finding(Record, frozen=True, kw_only=True):
+    """One thing that is wrong, and where."""
+
+    kind: FindingKind
+    direction: Direction
+    segment: int
+    n: int = 0
+    """Number of the chain entry; 0 where there is none."""
+    offset: int = 0
+    """Bytes into the log file."""
+    lines: int = 1
+    threads: tuple[str, ...] = ()
+    """Tags of the threads that lost lines, where the chain tells."""
+
+
+class CheckedLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A line and what the chain says about it."""
+
+    offset: int
+    data: bytes
+    status: Status
+    n: int = 0
+    key: str | None = None
+    """Key id that the line's genuine entry names; None without one."""
+
+
+class _Pulled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    entry: Entry
+    genuine: bool | None
+    """None: its key is not known."""
+    at: int
+    """Offset of the entry in its chain file."""
+    before_n: int
+    before_mac: str
+
+
+class ChainCheck:
+    """Goes through one segment's lines and entries side by side."""
+
+    def __init__(
+        self,
+        direction: Direction,
+        segment: int,
+        keyring: Keyring,
+        *,
+        n: int = 0,
+        mac: str = GENESIS,
+        chain_offset: int = 0,
+        chained: bool,
+    ) -> None:
+        """`n`, `mac`: the entry before `chain_offset`. `chained`: whether a chain is expected."""
+        self.findings: list[Finding] = []
+        """The first of them, at most `MAX_FINDINGS`."""
+        self.count = 0
+        """All of them."""
+        self.unknown_keys = 0
+        self._direction: Direction = direction
+        self.segment = segment
+        self._keyring = keyring
+        self._n, self._mac, self._read_to = n, mac, chain_offset
+        self._pending: deque[_Pulled] = deque()
+        self._waiting: dict[str, int] = {}  # digests in the queue, and how often
+        self._entries: Iterator[ReadEntry] = iter(())
+        self._chained = chained
+        self._hasher: hashlib.blake2b | None = None
+        self._hash_of: int | None = None
+
+    @property
+    def reached(self) -> tuple[int, str, int]:
+        """(n, mac, offset in the chain file) before the first entry that still waits for a line."""
+        if self._pending:
+            first = self._pending[0]
+            return first.before_n, first.before_mac, first.at
+        return self._n, self._mac, self._read_to
+
+    @property
+    def read_n(self) -> int:
+        """Number of the last entry that was taken from the chain file."""
+        return self._n
+
+    @property
+    def read_to(self) -> int:
+        """Offset in the chain file after the last entry that was taken from it."""
+        return self._read_to
+
+    def lines(
+        self, found: Sequence[tuple[int, bytes]], entries: Iterator[ReadEntry]
+    ) -> list[CheckedLine]:
+        """Check the next lines (offset, bytes without newline) against the next entries."""
+        self._entries = entries
+        wanted = [digest(data) for _, data in found]
+        last_at = {one: i for i, one in enumerate(wanted)}
+        return [
+            self._check(offset, data, wanted[i], i, last_at)
+            for i, (offset, data) in enumerate(found)
+        ]
+
+    def rest(self, entries: Iterator[ReadEntry], counted: int) -> Finding | None:
+        """At the end of the file: what was announced, counted by the head, and is not there."""
+        self._entries = entries
+        while self._pull():
+            pass
+        self._drop_done()
+        waiting = [p for p in self._pending if p.entry.kind in ("line", "adopted")]
+        gone = [p.entry for p in waiting if p.entry.n <= counted]
+        return self._gone("short", gone) if gone else None
+
+    def close(self, entries: Iterator[ReadEntry]) -> None:
+        """At the end of a file that is followed by another: whatever still waits is missing."""
+        self._entries = entries
+        while self._pull():
+            pass
+        self._drop_done()
+        gone = [p.entry for p in self._pending if p.entry.kind in ("line", "adopted")]
+        if gone:
+            self._report(self._gone("missing", gone))
+        self._pending.clear()
+        self._waiting.clear()
+
+    def _check(
+        self, offset: int, data: bytes, wanted: str, i: int, last_at: dict[str, int]
+    ) -> CheckedLine:
+        while True:
+            front = self._front()
+            if front is None:
+                return self._without_entry(offset, data)
+            entry = front.entry
+            if entry.kind == "line":
+                if entry.digest == wanted:
+                    self._take()
+                    return self._matched(front, offset, data)
+                if self._look_ahead(front):
+                    continue
+                if wanted in self._waiting:
+                    return self._found_later(wanted, offset, data)
+                if last_at.get(entry.digest, -1) > i:
+                    return self._outside(entry.n, offset, data)
+                return self._altered(offset, data)
+            inside = entry.kind == "adopted" and offset < log_end_after(entry)
+            if inside and not self._is_next_line(wanted):
+                self._hash(entry, offset, data)
+                return CheckedLine(offset=offset, data=data, status="unchained")
+            self._leave(front)
+
+    def _front(self) -> _Pulled | None:
+        while not self._pending:
+            if not self._pull():
+                return None
+        return self._pending[0]
+
+    def _pull(self) -> bool:
+        """Take the next entry of the file into the queue; false at the end."""
+        read = next(self._entries, None)
+        if read is None:
+            return False
+        at, self._read_to = self._read_to, read.end
+        entry = read.entry
+        if entry is None:
+            self._find("entry-altered", n=self._n + 1)
+            return True
+        before_n, before_mac = self._n, self._mac
+        genuine = sealed(read, self._direction, self._mac, self._keyring)
+        if genuine is None:
+            self.unknown_keys += 1
+        if entry.n != self._n + 1:
+            self._find("entries-missing", n=self._n + 1, lines=max(1, entry.n - self._n - 1))
+        elif genuine is False:
+            self._find("entry-altered", n=entry.n, offset=entry.offset)
+        self._n, self._mac, self._chained = entry.n, read.chain, True
+        if entry.kind == "resumed":
+            self._resumed(entry)
+        self._queue(
+            _Pulled(
+                entry=entry,
+                genuine=genuine,
+                at=at,
+                before_n=before_n,
+                before_mac=before_mac,
+            )
+        )
+        return True
+
+    def _queue(self, pulled: _Pulled) -> None:
+        self._pending.append(pulled)
+        self._waiting[pulled.entry.digest] = self._waiting.get(pulled.entry.digest, 0) + 1
+
+    def _resumed(self, entry: Entry) -> None:
+        """Entries that were given up wait for nothing any more; what was lost stays lost."""
+        given_up = [
+            p
+            for p in self._pending
+            if p.entry.kind in ("line", "adopted") and log_end_after(p.entry) > entry.offset
+        ]
+        if given_up:
+            kept = [p for p in self._pending if p not in given_up]
+            self._pending.clear()
+            self._waiting.clear()
+            for pulled in kept:
+                self._queue(pulled)
+        if entry.lost:
+            threads = tuple(p.entry.thread for p in given_up if p.entry.thread)
+            self._find("lost", n=entry.n, offset=entry.offset, lines=entry.lost, threads=threads)
+
+    def _look_ahead(self, front: _Pulled) -> bool:
+        """Fill the queue; true when that changed what stands first."""
+        while len(self._pending) < LOOK_AHEAD and self._pull():
+            pass
+        return not self._pending or self._pending[0] is not front
+
+    def _found_later(self, wanted: str, offset: int, data: bytes) -> CheckedLine:
+        """The line belongs to a later entry: those before it are missing."""
+        gone = []
+        while (pulled := self._take()).entry.digest != wanted:
+            if pulled.entry.digest:
+                gone.append(pulled.entry)
+        self._report(self._gone("missing", gone))
+        return self._matched(pulled, offset, data)
+
+    def _altered(self, offset: int, data: bytes) -> CheckedLine:
+        entry = self._take().entry
+        self._find("altered", n=entry.n, offset=offset, threads=(entry.thread,))
+        return CheckedLine(offset=offset, data=data, status="altered", n=entry.n)
+
+    def _take(self) -> _Pulled:
+        pulled = self._pending.popleft()
+        self._waiting[pulled.entry.digest] -= 1
+        if not self._waiting[pulled.entry.digest]:
+            del self._waiting[pulled.entry.digest]
+        return pulled
+
+    def _matched(self, pulled: _Pulled, offset: int, data: bytes) -> CheckedLine:
+        key = None if pulled.genuine is False else pulled.entry.key
+        return CheckedLine(offset=offset, data=data, status="chained", n=pulled.entry.n, key=key)
+
+    def _without_entry(self, offset: int, data: bytes) -> CheckedLine:
+        if self._chained:
+            return self._outside(self._n, offset, data)
+        return CheckedLine(offset=offset, data=data, status="unchained")
+
+    def _outside(self, n: int, offset: int, data: bytes) -> CheckedLine:
+        self._find("inserted", n=n, offset=offset)
+        return CheckedLine(offset=offset, data=data, status="outside")
+
+    def _is_next_line(self, wanted: str) -> bool:
+        """Whether the line after an adopted stretch is already here: the stretch was shortened."""
+        if len(self._pending) < 2 and not self._pull():
+            return False
+        follower = self._pending[1].entry if len(self._pending) > 1 else None
+        return follower is not None and follower.digest == wanted
+
+    def _hash(self, entry: Entry, offset: int, data: bytes) -> None:
+        if self._hash_of != entry.n:
+            fresh = offset == entry.offset
+            self._hasher = hashlib.blake2b(digest_size=16) if fresh else None
+            self._hash_of = entry.n
+        if self._hasher is not None:
+            self._hasher.update(data + b"\n")
+
+    def _leave(self, front: _Pulled) -> None:
+        """An entry is behind us that announces no single line."""
+        entry = front.entry
+        self._take()
+        if entry.kind != "adopted":
+            return
+        if self._hash_of != entry.n and entry.length:
+            self._report(self._gone("missing", [entry]))
+        elif self._hasher is not None and self._hasher.hexdigest() != entry.digest:
+            self._find("altered", n=entry.n, offset=entry.offset, lines=entry.lines)
+        self._hasher = None
+
+    def _drop_done(self) -> None:
+        """At the end of the lines: entries that wait for nothing, and a stretch that is whole."""
+        while self._pending:
+            entry = self._pending[0].entry
+            whole = self._hash_of == entry.n and entry.kind == "adopted"
+            if entry.kind in ("line", "adopted") and not whole:
+                return
+            self._leave(self._pending[0])
+
+    def _gone(self, kind: FindingKind, entries: Sequence[Entry]) -> Finding:
+        return Finding(
+            kind=kind,
+            direction=self._direction,
+            segment=self.segment,
+            n=entries[0].n if entries else self._n,
+            offset=entries[0].offset if entries else 0,
+            lines=sum(max(e.lines, 1) for e in entries),
+            threads=tuple(e.thread for e in entries if e.thread),
+        )
+
+    def _find(
+        self,
+        kind: FindingKind,
+        *,
+        n: int,
+        offset: int = 0,
+        lines: int = 1,
+        threads: tuple[str, ...] = (),
+    ) -> None:
+        self._report(
+            Finding(
+                kind=kind,
+                direction=self._direction,
+                segment=self.segment,
+                n=n,
+                offset=offset,
+                lines=lines,
+                threads=threads,
+            )
+        )
+
+    def _report(self, finding: Finding) -> None:
+        self.count += 1
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(finding)

@@ -1,0 +1,243 @@
+"""Is the record genuine, and is it whole? Two questions, two answers, from the files alone.
+
+Promises to go through every line and every chain entry from the beginning, without the index, and
+to name the first bad record. It tells *integrity* (what is there is what was written) from
+*completeness* (nothing is gone), and says "unknown" where it cannot know: lines of another
+program have no chain, so nobody can say whether some are missing. Changes nothing.
+
+What it cannot promise: whoever holds the signing key can rewrite everything; and if log, chain
+and head are all put back to an older state together, only the index, or a copy elsewhere,
+remembers.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import msgspec
+
+from instar_host.records import Record
+from instar_threadline.messages import DIRECTIONS, Direction
+from instar_threadline.record.chain import Head
+from instar_threadline.record.check import COMPLETENESS, MAX_FINDINGS, CheckedLine, Finding
+from instar_threadline.record.keyring import Keyring
+from instar_threadline.record.layout import Layout, layout
+from instar_threadline.record.lines import Line, identity_key, integrity_of, message_of, read_line
+from instar_threadline.record.reader import StreamReader
+
+BLOCK_BYTES = 4 << 20
+
+IntegrityAnswer = Literal["ok", "broken", "unknown"]
+"""`unknown`: some lines are signed with a key that is not in the keyring."""
+CompletenessAnswer = Literal["complete", "short", "unknown"]
+"""`unknown`: some lines were written without a chain."""
+
+
+class StreamVerdict(Record, frozen=True, kw_only=True):
+    """What can be said of one direction."""
+
+    direction: Direction
+    integrity: IntegrityAnswer
+    completeness: CompletenessAnswer
+    lines: int = 0
+    chained: int = 0
+    unchained: int = 0
+    """Written before the chain began, or by another program."""
+    outside: int = 0
+    """Written although nothing announced them."""
+    bad: int = 0
+    """Lines that are not genuine, or cannot be read."""
+    unknown_keys: int = 0
+    missing: int = 0
+    """Lines that are known to be gone."""
+    first_bad: Finding | None = None
+    findings: tuple[Finding, ...] = ()
+    """The first of them; `finding_count` counts all."""
+    finding_count: int = 0
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """What can be said of the whole record."""
+
+    ok: bool
+    """Everything that is there verifies and nothing is known to be gone. A log without a chain is
+    ok as long as every line verifies; a line whose key is not known is not ok."""
+    integrity: IntegrityAnswer
+    completeness: CompletenessAnswer
+    streams: tuple[StreamVerdict, ...]
+
+
+def verify(state_dir: str | os.PathLike[str], keyring: Keyring) -> Verdict:
+    """Go through the whole log of a state directory. Raises OSError, StoreError or LogBusy."""
+    streams = tuple(
+        _verify_stream(layout(state_dir, direction), keyring) for direction in DIRECTIONS
+    )
+    return verdict_of(streams)
+
+
+def verdict_of(streams: tuple[StreamVerdict, ...]) -> Verdict:
+    """The worst answers of the directions."""
+    integrity: IntegrityAnswer = "ok"
+    for answer in ("unknown", "broken"):
+        if any(stream.integrity == answer for stream in streams):
+            integrity = answer
+    completeness: CompletenessAnswer = "complete"
+    for gap in ("unknown", "short"):
+        if any(stream.completeness == gap for stream in streams):
+            completeness = gap
+    return Verdict(
+        ok=integrity == "ok" and not any(stream.finding_count for stream in streams),
+        integrity=integrity,
+        completeness=completeness,
+        streams=streams,
+    )
+
+
+class Tally:
+    """Counts of one direction, and the verdict they make. The index keeps the same ones."""
+
+    def __init__(self, direction: Direction) -> None:
+        self.direction: Direction = direction
+        self.lines = self.chained = self.unchained = self.outside = 0
+        self.bad = self.unknown_keys = self.missing = 0
+        self.findings: list[Finding] = []
+        self.finding_count = 0
+
+    def add(self, finding: Finding) -> None:
+        """Count a finding; the first ones are kept."""
+        self.finding_count += 1
+        if finding.kind in COMPLETENESS:
+            self.missing += finding.lines
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(finding)
+
+    def verdict(self) -> StreamVerdict:
+        """What the counts say."""
+        kinds = {finding.kind for finding in self.findings}
+        integrity: IntegrityAnswer = "ok"
+        if kinds - COMPLETENESS or self.bad:
+            integrity = "broken"
+        elif self.unknown_keys:
+            integrity = "unknown"
+        completeness: CompletenessAnswer = "complete"
+        if kinds & COMPLETENESS:
+            completeness = "short"
+        elif self.unchained or self.outside:
+            completeness = "unknown"
+        ordered = sorted(self.findings, key=lambda f: (f.segment, f.offset, f.n))
+        return StreamVerdict(
+            direction=self.direction,
+            integrity=integrity,
+            completeness=completeness,
+            lines=self.lines,
+            chained=self.chained,
+            unchained=self.unchained,
+            outside=self.outside,
+            bad=self.bad,
+            unknown_keys=self.unknown_keys,
+            missing=self.missing,
+            first_bad=ordered[0] if ordered else None,
+            findings=tuple(ordered),
+            finding_count=self.finding_count,
+        )
+
+
+def count_line(
+    tally: Tally, segment: int, checked: CheckedLine, keyring: Keyring
+) -> tuple[Line | None, str]:
+    """Count a line, and its finding if its own MAC does not hold; returns (line, integrity)."""
+    tally.lines += 1
+    counter = {"chained": "chained", "unchained": "unchained"}.get(checked.status, "outside")
+    setattr(tally, counter, getattr(tally, counter) + 1)
+    read = read_line(checked.data)
+    if isinstance(read, str):
+        integrity = "unreadable"
+    else:
+        integrity = integrity_of(checked.data, read, keyring, checked.key)
+    if integrity == "unknown-key":
+        tally.unknown_keys += 1
+    if checked.status in ("altered", "outside") or integrity in ("unreadable", "bad-mac", "no-mac"):
+        tally.bad += 1
+        if checked.status not in ("altered", "outside"):
+            tally.add(
+                Finding(
+                    kind="unreadable" if integrity == "unreadable" else "bad-mac",
+                    direction=tally.direction,
+                    segment=segment,
+                    n=checked.n,
+                    offset=checked.offset,
+                )
+            )
+    return (None if isinstance(read, str) else read), integrity
+
+
+def head_finding(
+    files: Layout, head: Head | None, n: int, *, chained: bool, segment: int
+) -> Finding | None:
+    """What the head says beyond the chain's end: it counted more, or it is gone."""
+    if head is None:
+        if not chained:
+            return None
+        return Finding(
+            kind="head-missing", direction=files.direction, segment=segment, n=n, lines=0
+        )
+    if head.known and head.n > n:
+        return Finding(
+            kind="short", direction=files.direction, segment=segment, n=n + 1, lines=head.n - n
+        )
+    return None
+
+
+def _verify_stream(files: Layout, keyring: Keyring) -> StreamVerdict:
+    tally, reader = Tally(files.direction), StreamReader(files, keyring)
+    seen: set[tuple[int, bytes]] = set()
+    while True:
+        batch = reader.read(BLOCK_BYTES)
+        if batch.rewritten:  # it changed while it was read: what was counted is of no use
+            tally, reader = Tally(files.direction), StreamReader(files, keyring)
+            seen.clear()
+            continue
+        for finding in batch.findings:
+            tally.add(finding)
+        tally.finding_count += batch.count - len(batch.findings)
+        tally.unknown_keys += batch.unknown_keys
+        for checked in batch.lines:
+            read, _ = count_line(tally, batch.segment, checked, keyring)
+            if read is not None and checked.status == "unchained":
+                _find_copy(tally, batch.segment, checked, read, seen)
+        if batch.at_end:
+            break
+    if batch.short is not None:
+        tally.add(batch.short)
+    beyond = head_finding(
+        files, batch.head, reader.chain_n, chained=batch.chained, segment=batch.segment
+    )
+    if beyond is not None:
+        tally.add(beyond)
+    return tally.verdict()
+
+
+def _find_copy(
+    tally: Tally, segment: int, checked: CheckedLine, read: Line, seen: set[tuple[int, bytes]]
+) -> None:
+    """Without a chain a replayed line verifies; but the very same bytes twice are a copy."""
+    identity = identity_key(message_of(tally.direction, read, "ok").identity)
+    mark = (identity, checked.data[-16:])
+    if mark in seen:
+        tally.bad += 1
+        tally.add(
+            Finding(
+                kind="inserted",
+                direction=tally.direction,
+                segment=segment,
+                n=checked.n,
+                offset=checked.offset,
+            )
+        )
+    seen.add(mark)
+
+
+def as_json(verdict: Verdict) -> bytes:
+    """The verdict for machines."""
+    return msgspec.json.format(msgspec.json.encode(verdict), indent=2)

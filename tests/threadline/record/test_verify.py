@@ -1,0 +1,248 @@
+"""Verification: every single tampering has a name, and nothing else has one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instar_threadline.record.signing import derive_key, sign
+from instar_threadline.record.verify import Verdict, verify
+from tests.threadline.logs import GAIL, TOKEN, StillClock, keyring, open_log, received, sent
+
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of twelve messages each way, appended in several batches."""
+    folder = tmp_path_factory.mktemp("whole")
+    fill(folder)
+    return folder
+
+
+def fill(folder: Path, count: int = COUNT, rotate_bytes: int = 1 << 20) -> None:
+    clock = StillClock()
+    log = open_log(folder, clock, rotate_bytes=rotate_bytes)
+    for i in range(count):
+        clock.ms += 1000
+        thread = f"t-{i % 3}"
+        log.record(
+            [received(f"in {i}", id=f"i-{i}", thread_id=thread), sent(f"out {i}", id=f"o-{i}")]
+        )
+    log.close()
+
+
+class Copy:
+    """A copy of a log to do harm to."""
+
+    def __init__(self, whole: Path, folder: Path) -> None:
+        shutil.copytree(whole, folder, dirs_exist_ok=True)
+        self.folder = folder
+        self.inbox = folder / "threadline" / "inbox.jsonl.active"
+        self.outbox = folder / "threadline" / "outbox.jsonl.active"
+        self.chain = folder / "threadline" / "inbox.chain.active"
+        self.head = folder / "threadline" / "inbox.head"
+
+    def lines(self) -> list[bytes]:
+        return self.inbox.read_bytes().splitlines(keepends=True)
+
+    def verdict(self) -> Verdict:
+        return verify(self.folder, keyring(self.folder))
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Copy:
+    return Copy(whole, tmp_path)
+
+
+def test_an_untouched_log_is_whole(copy: Copy) -> None:
+    """Nothing done, nothing found: genuine and complete, both said."""
+    verdict = copy.verdict()
+    assert (verdict.ok, verdict.integrity, verdict.completeness) == (True, "ok", "complete")
+    assert [stream.lines for stream in verdict.streams] == [COUNT, COUNT]
+
+
+def test_a_rotated_log_is_whole(tmp_path: Path) -> None:
+    """The chain goes on from file to file; a missing file is a gap."""
+    fill(tmp_path, rotate_bytes=900)
+    assert verify(tmp_path, keyring(tmp_path)).ok
+    for name in ("inbox.jsonl.000002", "inbox.chain.000002"):
+        (tmp_path / "threadline" / name).unlink()
+    verdict = verify(tmp_path, keyring(tmp_path))
+    assert (verdict.ok, verdict.completeness) == (False, "short")
+
+
+MUTATIONS = (
+    "edit", "delete", "insert-old", "insert-new", "swap", "duplicate", "cut-head", "cut-middle",
+    "cut-tail", "splice-direction", "replay-at-end", "other-key", "torn-middle", "blank", "empty",
+)  # fmt: skip
+
+
+def harm(copy: Copy, kind: str, at: int) -> None:
+    """Do one kind of harm at line `at` of the inbox."""
+    lines = copy.lines()
+    other = copy.outbox.read_bytes().splitlines(keepends=True)[at]
+    forged, _ = sign(json.loads(lines[at]) | {"text": "forged"}, derive_key("another"))
+    changes: dict[str, list[bytes]] = {
+        "edit": [*lines[:at], lines[at].replace(b'"text":"in', b'"text":"IN'), *lines[at + 1 :]],
+        "delete": [*lines[:at], *lines[at + 1 :]],
+        "insert-old": [*lines[:at], lines[(at + 5) % COUNT], *lines[at:]],
+        "insert-new": [*lines[:at], forged + b"\n", *lines[at:]],
+        "swap": [*lines[:at], *reversed(lines[at : at + 2]), *lines[at + 2 :]],
+        "duplicate": [*lines[: at + 1], *lines[at:]],
+        "cut-head": lines[at + 1 :],
+        "cut-middle": [*lines[: at - 1], *lines[at + 1 :]],
+        "cut-tail": lines[: COUNT - 1 - at],
+        "splice-direction": [*lines[:at], other, *lines[at + 1 :]],
+        "replay-at-end": [*lines, lines[at]],
+        "other-key": [*lines[:at], forged + b"\n", *lines[at + 1 :]],
+        "torn-middle": [*lines[:at], lines[at][: len(lines[at]) // 2], *lines[at + 1 :]],
+        "blank": [*lines[:at], b"\n", *lines[at:]],
+        "empty": [],
+    }
+    copy.inbox.write_bytes(b"".join(changes[kind]))
+
+
+@pytest.mark.parametrize("kind", MUTATIONS)
+@settings(max_examples=8, deadline=None)
+@given(at=st.integers(1, COUNT - 2))
+def test_every_single_tampering_is_named(whole: Path, kind: str, at: int) -> None:
+    """S1, C-67: whatever is done to one place, verify names a place, and the other file is fine.
+
+    The first bad record is the one where the harm begins; for a cut tail it is the first line gone.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Copy(whole, Path(folder))
+        harm(copy, kind, at)
+        verdict = copy.verdict()
+        inbox, outbox = verdict.streams
+        assert not verdict.ok
+        assert inbox.first_bad is not None
+        assert outbox.finding_count == 0
+        begins = {"cut-head": 0, "cut-middle": at - 1, "cut-tail": COUNT - 1 - at, "empty": 0,
+                  "duplicate": at + 1, "replay-at-end": COUNT - 1}.get(kind, at)  # fmt: skip
+        assert inbox.first_bad.n in (begins + 1, begins + 2)  # the first entry opens the file
+        gone = {
+            "delete": 1,
+            "cut-head": at + 1,
+            "cut-middle": 2,
+            "cut-tail": at + 1,
+            "empty": COUNT,
+        }
+        if kind in gone:
+            assert (inbox.completeness, inbox.missing) == ("short", gone[kind])
+        if kind in ("delete", "cut-head", "cut-middle", "cut-tail", "empty"):
+            assert inbox.integrity == "ok"
+        else:
+            assert inbox.integrity == "broken"
+
+
+def test_no_flipped_bit_passes(tmp_path: Path) -> None:
+    """S2: each single bit of a log of fifty lines, sampled densely, is never ok when flipped."""
+    fill(tmp_path, count=50)
+    copy = Copy(tmp_path, tmp_path / "copy")
+    good = copy.inbox.read_bytes()
+    for at in range(0, len(good), 37):
+        bad = bytearray(good)
+        bad[at] ^= 1 << (at % 8)
+        copy.inbox.write_bytes(bad)
+        assert not copy.verdict().ok, at
+
+
+@pytest.mark.faults
+def test_no_flipped_bit_passes_at_any_byte(tmp_path: Path) -> None:
+    """S2 in full: every byte of log, chain and of the live head slot."""
+    fill(tmp_path, count=50)
+    copy = Copy(tmp_path, tmp_path / "copy")
+    for path in (copy.inbox, copy.chain):
+        good = path.read_bytes()
+        for at in range(len(good)):
+            bad = bytearray(good)
+            bad[at] ^= 1 << (at % 8)
+            path.write_bytes(bad)
+            assert not copy.verdict().ok, (path.name, at)
+        path.write_bytes(good)
+
+
+@pytest.mark.parametrize("at", range(1, COUNT + 1))
+def test_a_chain_that_is_tampered_with_is_named(whole: Path, tmp_path: Path, at: int) -> None:
+    """An entry changed, dropped or cut off is named, and lines that stay verify."""
+    for change in ("edit", "drop", "cut"):
+        copy = Copy(whole, tmp_path / change)
+        entries = copy.chain.read_bytes().splitlines(keepends=True)
+        entries[at : at + 1 if change != "cut" else None] = (
+            [entries[at].replace(b'"length":', b'"length":1')] if change == "edit" else []
+        )
+        copy.chain.write_bytes(b"".join(entries))
+        verdict = copy.verdict()
+        assert not verdict.ok
+        assert verdict.streams[0].first_bad is not None
+
+
+def test_log_and_chain_cut_together_are_short_by_what_the_head_counted(copy: Copy) -> None:
+    """C-67, tail truncation: the head in its own file remembers."""
+    copy.inbox.write_bytes(b"".join(copy.lines()[:-3]))
+    entries = copy.chain.read_bytes().splitlines(keepends=True)
+    copy.chain.write_bytes(b"".join(entries[:-3]))
+    inbox = copy.verdict().streams[0]
+    assert (inbox.integrity, inbox.completeness, inbox.missing) == ("ok", "short", 3)
+
+
+@pytest.mark.parametrize("name", ["inbox.head", "inbox.chain.active", "inbox.jsonl.active"])
+def test_a_deleted_file_is_named(copy: Copy, name: str) -> None:
+    """No file of the log can vanish without a word."""
+    (copy.folder / "threadline" / name).unlink()
+    verdict = copy.verdict()
+    assert not verdict.ok
+    assert verdict.completeness == "short"
+
+
+def test_a_loss_stays_known_after_later_appends(copy: Copy) -> None:
+    """A log that went on after a loss still says how many lines are gone, and what came is
+    whole."""
+    copy.inbox.write_bytes(b"".join(copy.lines()[:-2]))
+    open_log(copy.folder).record([received("later")])
+    inbox = copy.verdict().streams[0]
+    assert (inbox.integrity, inbox.completeness, inbox.missing) == ("ok", "short", 2)
+    assert inbox.lines == COUNT - 1
+
+
+def test_lines_of_the_original_are_genuine_but_unchained(tmp_path: Path) -> None:
+    """Written without a chain: integrity yes, completeness unknown, exit code 0's verdict."""
+    key = derive_key(TOKEN)
+    folder = tmp_path / "threadline"
+    folder.mkdir()
+    written = [sign({"id": f"m-{i}", "timestamp": "2026-05-01T10:00:00.000Z", "from": GAIL,
+                     "senderName": "Gail", "trustLevel": "trusted", "threadId": "t", "text": "x"},
+                    key)[0] for i in range(5)]  # fmt: skip
+    (folder / "inbox.jsonl.active").write_bytes(b"".join(line + b"\n" for line in written))
+    before = verify(tmp_path, keyring(tmp_path))
+    assert (before.ok, before.integrity, before.completeness) == (True, "ok", "unknown")
+    open_log(tmp_path).record([received("ours")])
+    after = verify(tmp_path, keyring(tmp_path)).streams[0]
+    assert (after.unchained, after.chained, after.finding_count) == (5, 1, 0)
+    lines = (folder / "inbox.jsonl.active").read_bytes().splitlines(keepends=True)
+    (folder / "inbox.jsonl.active").write_bytes(b"".join(lines[:2] + lines[3:]))
+    assert not verify(tmp_path, keyring(tmp_path)).ok
+
+
+def test_a_copied_line_is_found_without_a_chain(tmp_path: Path) -> None:
+    """The same bytes twice in a log without a chain: a replay, named."""
+    line, _ = sign({"id": "m", "threadId": "t", "from": GAIL, "text": "x"}, derive_key(TOKEN))
+    (tmp_path / "threadline").mkdir()
+    (tmp_path / "threadline" / "inbox.jsonl.active").write_bytes((line + b"\n") * 2)
+    verdict = verify(tmp_path, keyring(tmp_path))
+    assert verdict.streams[0].first_bad is not None
+
+
+def test_lines_signed_with_a_lost_key_are_of_unknown_integrity(copy: Copy) -> None:
+    """S7: without the old key nothing is called broken, and nothing is called genuine."""
+    (copy.folder / "threadline" / "keyring.json").unlink()
+    verdict = verify(copy.folder, keyring(copy.folder, "a new token"))
+    assert verdict.streams[0].integrity == "unknown"

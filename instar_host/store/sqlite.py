@@ -253,6 +253,6 @@ def _migrate(connection: apsw.Connection, migrations: Sequence[Migration]) -> No
 
 def _run(connection: apsw.Connection, step: Migration) -> None:
     if isinstance(step.script, str):
-        connection.execute(step.script)
+        connection.execute(step.script).fetchall()  # a row would hold back what follows it
     else:
         step.script(connection)

@@ -235,7 +235,7 @@ class TelegramClient:
             request.extensions = {"timeout": self._timeout}
             response = self._transport.handle_request(request)
             try:
-                body = _bounded(response)
+                body = _bounded(response).replace(self._secret.encode(), b"***")
             finally:
                 response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -254,8 +254,7 @@ class TelegramClient:
             return RetryAfter(_pause_s(outcome, answer))
         if answer is None or answer.ok:
             return Ambiguous(f"an answer that is no answer (HTTP {outcome.status})")
-        description = answer.description.replace(self._secret, "***")
-        return classify(answer.error_code, description, answer.parameters)
+        return classify(answer.error_code, answer.description, answer.parameters)
 
 
 def checked_base_url(base_url: str) -> str:

@@ -8,6 +8,7 @@ later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections import deque
@@ -65,18 +66,20 @@ class Broadcast:
             listener.push(frame)
 
     async def subscribe(self) -> AsyncIterator[bytes]:
-        """Frames of server-sent events, with a comment every `heartbeat_s`, until `close`.
+        """Frames of server-sent events, with a comment at once and every `heartbeat_s`, until
+        `close`.
 
         Raises RuntimeError when there are `max_subscribers` already.
         """
         listener = _Listener(asyncio.get_running_loop(), self._max_queued)
         self._add(listener)
         try:
-            yield HEARTBEAT  # headers reach the reader at once, even when nothing happens
             while not self._closed:
-                frames = await listener.take(self._heartbeat_s)
-                for frame in frames or (HEARTBEAT,):
+                for frame in listener.take() or [HEARTBEAT]:
                     yield frame
+                await listener.wait(self._heartbeat_s)
+            for frame in listener.take():
+                yield frame
         finally:
             self._remove(listener)
 
@@ -124,14 +127,15 @@ class _Listener:
         except RuntimeError:  # the stream's loop has ended, and the stream with it
             return
 
-    async def take(self, timeout_s: float) -> list[bytes]:
-        """What is in line, waiting for the first at most `timeout_s`; empty when nothing came."""
-        try:
+    async def wait(self, timeout_s: float) -> None:
+        """Until there is something in line or the time is up."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._ready.wait()
-        except TimeoutError:
-            return []
         self._ready.clear()
+
+    def take(self) -> list[bytes]:
+        """What is in line now, and what was lost before it."""
         with self._lock:
             frames, dropped = list(self._frames), self._dropped
             self._frames.clear()

@@ -6,7 +6,7 @@ and that nothing of it is left when the test ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,11 +20,18 @@ from instar_host.testing import MakeHost
 if TYPE_CHECKING:
     import httpx
 
-    from instar_host.web.app import Limits
+    from instar_host.web.limits import Limits
 
 TOKEN = "a-token-for-tests"  # noqa: S105 - a test's own
 STOP_S = 20.0
 """A hang guard: how long a test's host may take to end before the test fails."""
+
+
+Started = Callable[[str], None]
+
+
+def unheard(_address: str) -> None:
+    """Nobody needs to hear."""
 
 
 class RunningHost(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +68,11 @@ class RunHost(Protocol):
         config: Mapping[str, Any] | None = None,
         *,
         limits: Limits | None = None,
+        started: Started = unheard,
     ) -> RunningHost:
-        """`plugins` as for `make_host`. Returns when the routes answer."""
+        """`plugins` as for `make_host`. Returns when the routes answer; `started` hears the address
+        before that, while plugins may still load.
+        """
         ...
 
 
@@ -76,15 +86,24 @@ def run_host(make_host: MakeHost) -> Iterator[RunHost]:
             config: Mapping[str, Any] | None = None,
             *,
             limits: Limits | None = None,
+            started: Started = unheard,
         ) -> RunningHost:
             host = make_host(plugins, {"authToken": TOKEN, **(config or {})})
-            return start_host(host, after, limits)
+            return start_host(host, after, limits, started)
 
         yield run
 
 
-def start_host(host: HostContext, after: ExitStack, limits: Limits | None = None) -> RunningHost:
-    """Serve `host` on a free loopback port until `after` is closed."""
+def start_host(
+    host: HostContext,
+    after: ExitStack,
+    limits: Limits | None = None,
+    started: Started = unheard,
+) -> RunningHost:
+    """Serve `host` on a free loopback port until `after` is closed.
+
+    `started` hears the address as soon as it answers, while plugins may still load.
+    """
     import httpx
 
     from instar_host.web.app import build_app
@@ -99,8 +118,9 @@ def start_host(host: HostContext, after: ExitStack, limits: Limits | None = None
     after.callback(sock.close)
     runtime.start()
     after.callback(_end, runtime)
-    Server(build_app(runtime, policy, limits=limits), sock).start(runtime)
+    Server(build_app(runtime, policy, limits=limits), sock, limits).start(runtime)
     runtime.publish_address(address)
+    started(address)
     assert runtime.wait_ready(STOP_S)
     bearer = {"authorization": f"Bearer {token}"}
 

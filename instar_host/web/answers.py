@@ -58,12 +58,16 @@ def error_answer(status: int, error: str, **more: object) -> Response:
     return json_answer(status, {"error": error, **more})
 
 
-def refusal_answer(refusal: Refusal, *, close: bool = False) -> Response:
-    """A refusal on the wire; `close` where a body was left unread."""
+def refusal_answer(refusal: Refusal) -> Response:
+    """A refusal on the wire.
+
+    The connection stays open, except after a body that never came: closing it on a sender who is
+    still talking would take the answer away from it.
+    """
     more = {} if refusal.expected is None else {"expected": refusal.expected}
     answer = error_answer(refusal.status, refusal.error, **more)
     for name, value in refusal.headers:
         answer.headers[name] = value
-    if close:
+    if refusal.status == 408:
         answer.headers["connection"] = "close"
     return answer

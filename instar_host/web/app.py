@@ -16,18 +16,17 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import parse_qsl
 
-import msgspec
 from starlette.responses import Response as Answer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from instar_host.clock import Clock, SystemClock
 from instar_host.endpoints import HttpError
+from instar_host.errors import reason
 from instar_host.records import Request, Response, Route
 from instar_host.runtime import Runtime
 from instar_host.surface import Surface
 from instar_host.web.answers import error_answer, refusal_answer
 from instar_host.web.bodies import (
-    BODY_DEADLINE_S,
     BodyRefused,
     Disconnected,
     check_json,
@@ -35,25 +34,14 @@ from instar_host.web.bodies import (
 )
 from instar_host.web.files import DASHBOARD, file_answer
 from instar_host.web.guard import Authorize, Guard
+from instar_host.web.limits import Limits
 from instar_host.web.own_routes import own_routes
 from instar_host.web.policy import SAFE_METHODS, Policy, body_refusal
 from instar_host.web.streams import Stream, on_host_loop
 from instar_host.web.table import Match, RouteTable, route_path
 from instar_host.workers import WorkersBusy
 
-REQUEST_TIMEOUT_S = 30.0
-MAX_STREAMS = 128
-DEFAULT_MAX_BODY_BYTES = 64 * 1024
-
 log = logging.getLogger("instar.web")
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how much; only tests need others."""
-
-    request_timeout_s: float = REQUEST_TIMEOUT_S
-    body_deadline_s: float = BODY_DEADLINE_S
-    max_streams: int = MAX_STREAMS
 
 
 def build_app(
@@ -112,7 +100,7 @@ class HostApp:
         except Disconnected:
             return None
         except BodyRefused as exc:
-            return refusal_answer(exc.refusal, close=True)
+            return refusal_answer(exc.refusal)
         except HttpError as exc:
             return error_answer(exc.status, exc.error, **exc.more)
         except WorkersBusy:
@@ -120,8 +108,8 @@ class HostApp:
         except TimeoutError:
             timeout_ms = round(self._limits.request_timeout_s * 1000)
             return error_answer(408, "Request timeout", timeoutMs=timeout_ms)
-        except Exception as exc:  # noqa: BLE001 - a plugin boundary: one endpoint, one answer
-            return _failure(exc, scope)
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin boundary: one answer
+            return self._failure(exc, scope)
 
     async def _dispatch(self, match: Match, scope: Scope, receive: Receive) -> Answer | Response:
         method: str = scope["method"]
@@ -134,7 +122,7 @@ class HostApp:
             return answer
         refusal = body_refusal(scope["headers"], method, route.max_body_bytes)
         if refusal is not None:
-            return refusal_answer(refusal, close=True)
+            return refusal_answer(refusal)
         body = b""
         if method not in SAFE_METHODS:
             body = await read_body(receive, route.max_body_bytes, self._limits.body_deadline_s)
@@ -176,7 +164,7 @@ class HostApp:
         try:
             await stream.open()
         except Exception as exc:  # noqa: BLE001 - a plugin boundary: the stream did not begin
-            await _failure(exc, scope)(scope, receive, send)
+            await self._failure(exc, scope)(scope, receive, send)
             return
         headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in response.headers.items()]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -193,7 +181,7 @@ class HostApp:
             answer.headers["allow"] = "GET, HEAD"
             return answer
         folder, rest = DASHBOARD, segments
-        if segments[:1] == ["panels"]:
+        if segments[0] == "panels" and len(segments) > 1:
             surface = self._runtime.surface
             folders = surface.panel_folders if surface else {}
             if segments[1] not in folders:
@@ -213,6 +201,26 @@ class HostApp:
     def _routes(self) -> list[Route]:
         surface = self._runtime.surface
         return [*self._own, *(owned.route for owned in (surface.routes if surface else ()))]
+
+    def _failure(self, exc: BaseException, scope: Scope) -> Answer:
+        """500 with a number that stands in the log beside what happened."""
+        error_id = secrets.token_hex(4)
+        where = f"{scope['method']} {route_path(scope).decode('latin-1')}"
+        log.error("error %s in %s", error_id, where, exc_info=exc)
+        host, plugin = self._runtime.host, self._owner(scope)
+        if host is not None and plugin is not None:
+            host.plugins.report(plugin, f"{where}: {reason(exc)}")
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        answer = error_answer(500, "Internal server error", timestamp=now)
+        answer.headers["x-instar-error-id"] = error_id
+        return answer
+
+    def _owner(self, scope: Scope) -> str | None:
+        """The plugin whose route a request meant."""
+        match, surface = self._table().match(route_path(scope)), self._runtime.surface
+        route = match and match.route(scope["method"])
+        owned = surface.routes if surface else ()
+        return next((one.plugin for one in owned if one.route is route), None)
 
     def _nothing_there(self) -> Answer:
         if self._runtime.state == "running":
@@ -262,16 +270,6 @@ def _checked(response: Response) -> Answer | Response:
     if any(c in value for value in response.headers.values() for c in "\r\n\0"):
         raise ValueError("a header with a line break")
     return Answer(response.body, response.status, dict(response.headers))
-
-
-def _failure(exc: BaseException, scope: Scope) -> Answer:
-    """500 with a number that stands in the log beside what happened."""
-    error_id = secrets.token_hex(4)
-    log.error("error %s in %s %s", error_id, scope["method"], route_path(scope), exc_info=exc)
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    answer = error_answer(500, "Internal server error", timestamp=now)
-    answer.headers["x-instar-error-id"] = error_id
-    return answer
 
 
 def _later(error: str) -> Answer:

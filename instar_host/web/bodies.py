@@ -14,8 +14,6 @@ from starlette.types import Receive
 
 from instar_host.web.policy import Refusal, too_large
 
-BODY_DEADLINE_S = 10.0
-
 
 class BodyRefused(Exception):  # noqa: N818 - says what happened
     """A body that is answered with a refusal instead of reaching its endpoint."""

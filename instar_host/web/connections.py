@@ -1,33 +1,32 @@
 """Connections of our own server: bounded in number, and in how long they may say nothing.
 
 Promises that a thousand idle or dripping connections leave room for the next one: a head that does
-not arrive in time is cut off, and beyond `MAX_CONNECTIONS` the longest idle one makes room.
+not arrive in time is cut off, and beyond the cap the longest idle one makes room.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from instar_host.web.answers import NO_STORE, SECURITY_HEADERS
-
-HEAD_DEADLINE_S = 10.0
-MAX_CONNECTIONS = 512
+from instar_host.web.limits import Limits
 
 
 class BoundedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1 with a deadline for request heads and a cap on connections."""
 
+    limits: ClassVar[Limits] = Limits()
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._idle_since_s = self.loop.time()
         self._await_head()
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.limits.max_connections:
             self._make_room()
 
     def data_received(self, data: bytes) -> None:
@@ -70,7 +69,7 @@ class BoundedProtocol(H11Protocol):
 
     def _await_head(self) -> None:
         self._disarm()
-        self._head_timer = self.loop.call_later(HEAD_DEADLINE_S, self._cut_off)
+        self._head_timer = self.loop.call_later(self.limits.head_deadline_s, self._cut_off)
 
     def _disarm(self) -> None:
         if self._head_timer is not None:
@@ -89,3 +88,8 @@ class BoundedProtocol(H11Protocol):
         ]
         if idle:
             min(idle, key=lambda one: one._idle_since_s)._cut_off()
+
+
+def bounded_by(limits: Limits) -> type[BoundedProtocol]:
+    """The protocol under given limits; uvicorn takes a class, not an instance."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits})

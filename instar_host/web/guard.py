@@ -73,8 +73,7 @@ class Guard:
             return
         if refusal.status in {401, 403} and self._failures.many(refusal):
             await self._delay(BAD_TOKEN_DELAY_S)
-        close = scope["method"] not in SAFE_METHODS
-        await refusal_answer(refusal, close=close)(scope, receive, send_dressed)
+        await refusal_answer(refusal)(scope, receive, send_dressed)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         headers = scope["headers"]

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp
 
 from instar_host.errors import InstarError
 from instar_host.runtime import Runtime
-from instar_host.web.connections import BoundedProtocol
+from instar_host.web.connections import bounded_by
+from instar_host.web.limits import Limits
 
 BACKLOG = 256
 KEEP_ALIVE_S = 20
@@ -54,13 +55,13 @@ def address_of(sock: socket.socket) -> str:
 class Server:
     """Serves `app` on `sock` from now until the runtime stops."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, sock: socket.socket, limits: Limits | None = None) -> None:
         self._sock = sock
         self._task: asyncio.Task[None] | None = None
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=BoundedProtocol,
+                http=bounded_by(limits or Limits()),
                 ws="none",
                 lifespan="off",
                 interface="asgi3",

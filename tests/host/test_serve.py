@@ -1,0 +1,259 @@
+"""`instar serve` and `instar open` as programs: two processes, one lease, and a clean end."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from instar_host import HostContext, InstarError, Terminal, hookimpl
+from instar_host.cli import run
+from instar_host.lease import Lease
+from instar_host.serve import ServeOptions, open_again, sample_host, serve_until
+from instar_host.testing import MakeHost
+
+GUARD_S = 30.0
+TOKEN = "a-token-for-tests"
+
+
+@pytest.fixture
+def after() -> Iterator[ExitStack]:
+    """What has to end when the test does."""
+    with ExitStack() as stack:
+        yield stack
+
+
+class Served:
+    """One `instar serve` in a process of its own."""
+
+    def __init__(self, state_dir: Path, after: ExitStack) -> None:
+        flags = ("--port", "0")
+        environ = {**os.environ, "INSTAR_AUTH_TOKEN": TOKEN, "HOME": str(state_dir)}
+        self.process = after.enter_context(
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "instar_host",
+                    "serve",
+                    "--state-dir",
+                    str(state_dir),
+                    *flags,
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=environ,
+            )
+        )
+        after.callback(self.process.kill)
+        self.address = self.line_with(r"http://\S+")
+
+    def line_with(self, pattern: str) -> str:
+        """Read on until a line matches; what matched."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(pattern, line):
+                return found[0]
+        raise AssertionError(f"it ended without a line like {pattern}")
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask with the token."""
+        bearer = {"authorization": f"Bearer {TOKEN}"}
+        return httpx.get(self.address + path, headers=bearer, timeout=GUARD_S, trust_env=False)
+
+    def lease(self) -> Mapping[str, object]:
+        """Who writes, as it says itself."""
+        answer = self.get("/plugins").json()["lease"]
+        assert isinstance(answer, dict)
+        return answer
+
+
+def test_two_processes_share_a_state_directory_and_one_writes(
+    state_dir: Path, after: ExitStack
+) -> None:
+    """Rule 5: the second serves read-only, names the first, and takes over when it is killed."""
+    first = Served(state_dir, after)
+    second = Served(state_dir, after)
+    second.line_with("this one reads")
+    told = {"held": False, "pid": first.process.pid, "address": first.address}
+    assert first.lease()["held"] is True
+    assert second.lease() == told
+    first.process.kill()
+    second.line_with("this process writes now")
+    assert second.lease() == {
+        "held": True,
+        "pid": second.process.pid,
+        "address": second.address,
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_with_a_stream_open(
+    state_dir: Path, after: ExitStack, number: int
+) -> None:
+    """H6: exit code 0, nothing on stderr, and the lease is free."""
+    served = Served(state_dir, after)
+    with socket.create_connection(("127.0.0.1", httpx.URL(served.address).port or 0)) as idle:
+        idle.sendall(b"GET /health HTTP/1.1\r\n")
+        served.process.send_signal(number)
+        assert served.process.wait(GUARD_S) == 0
+    assert served.process.stdout is not None
+    assert "Traceback" not in served.process.stdout.read()
+    assert Lease(state_dir).holder() is None
+
+
+def test_a_stopped_and_continued_host_goes_on(state_dir: Path, after: ExitStack) -> None:
+    """H6: SIGSTOP keeps the lease, so nobody takes over from a host that only sleeps."""
+    first = Served(state_dir, after)
+    second = Served(state_dir, after)
+    first.process.send_signal(signal.SIGSTOP)
+    assert second.lease()["pid"] == first.process.pid
+    first.process.send_signal(signal.SIGCONT)
+    assert first.lease()["held"] is True
+
+
+def test_the_token_is_printed_on_a_terminal_only(
+    state_dir: Path, after: ExitStack, make_host: MakeHost
+) -> None:
+    """A log or a pipe gets the address; a person gets the link."""
+    served = Served(state_dir, after)
+    host = make_host(environ={"INSTAR_AUTH_TOKEN": TOKEN})
+    with pytest.raises(InstarError, match="on a terminal only"):
+        open_again(NO_ARGUMENTS, host, terminal(is_tty=False))
+    shown = terminal(is_tty=True)
+    assert open_again(NO_ARGUMENTS, host, shown) == 0
+    assert text_of(shown) == f"{served.address}/#token={TOKEN}\n"
+    served.process.terminate()
+    assert served.process.stdout is not None
+    assert TOKEN not in served.process.stdout.read()
+
+
+def test_opening_without_a_host_says_what_to_do(make_host: MakeHost) -> None:
+    """One sentence, with the command that helps."""
+    with pytest.raises(InstarError, match="`instar serve`"):
+        open_again(NO_ARGUMENTS, make_host(), terminal(is_tty=True))
+
+
+def test_a_taken_port_names_who_has_it(
+    state_dir: Path, after: ExitStack, make_host: MakeHost
+) -> None:
+    """Ours by process and address; a stranger's as a stranger's."""
+    served = Served(state_dir, after)
+    port = httpx.URL(served.address).port
+    host = make_host()
+    with pytest.raises(InstarError, match=f"Process {served.process.pid} serves"):
+        serve_until(threading.Event(), ServeOptions(port=port), host, terminal(is_tty=False))
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        options = ServeOptions(port=stranger.getsockname()[1])
+        with pytest.raises(InstarError, match="Another program"):
+            serve_until(threading.Event(), options, host, terminal(is_tty=False))
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "nonsense"])
+def test_other_machines_are_not_let_in_by_accident(make_host: MakeHost, address: str) -> None:
+    """W13: refused before anything starts."""
+    with pytest.raises(InstarError, match=r"--allow-host|no address"):
+        serve_until(
+            threading.Event(),
+            ServeOptions(host=address, port=0),
+            make_host(),
+            terminal(is_tty=True),
+        )
+
+
+def test_an_allowed_name_is_answered(make_host: MakeHost) -> None:
+    """`--allow-host` is for a phone in the LAN: that name, and no other."""
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def ask(address: str) -> None:
+        for name in ("phone.lan", "evil.lan"):
+            answer = httpx.get(f"{address}/health", headers={"host": name}, trust_env=False)
+            seen.append(answer.status_code)
+        stop.set()
+
+    options = ServeOptions(port=0, allow_hosts=("Phone.LAN",))
+    assert serve_until(stop, options, make_host(), terminal(is_tty=False), ask) == 0
+    assert seen == [200, 403]
+
+
+class Sampler:
+    """Brings a sample."""
+
+    @hookimpl
+    def instar_sample(self, host: HostContext, folder: Path) -> dict[str, dict[str, object]]:
+        """One file, and the setting that names it."""
+        (folder / "sampler").mkdir()
+        return {"tokenLedger": {"claudeDirs": [str(folder / "sampler")]}}
+
+
+def test_a_sample_lives_and_dies_in_a_place_of_its_own(
+    make_host: MakeHost, state_dir: Path
+) -> None:
+    """The real state directory, environment and token are not touched, and nothing stays."""
+    host = make_host([Sampler()], environ={"INSTAR_AUTH_TOKEN": "real"})
+    with sample_host(host) as sample:
+        assert sample.state_dir != state_dir
+        assert sample.config.token() != "real"
+        [folder] = sample.config.values["tokenLedger"]["claudeDirs"]
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
+    assert not sample.state_dir.exists()
+    assert list(state_dir.iterdir()) == []
+
+
+def test_a_sample_that_nobody_brings_says_so(make_host: MakeHost) -> None:
+    """Rather than an empty page."""
+    with pytest.raises(InstarError, match="No plugin brings a sample"), sample_host(make_host()):
+        pass
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http", "٣"])
+def test_a_port_is_a_number(tmp_path: Path, port: str) -> None:
+    """Wrong usage is exit code 2 and one line."""
+    shown = terminal(is_tty=False)
+    argv = ["serve", "--port", port, "--state-dir", str(tmp_path)]
+    assert run(argv, {}, Path.cwd, Path.home, shown) == 2
+
+
+def test_the_description_of_serve_lists_its_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a person can ask for, from the command line itself."""
+    run(
+        ["serve", "--help", "--state-dir", str(tmp_path)],
+        {},
+        Path.cwd,
+        Path.home,
+        terminal(is_tty=False),
+    )
+    text = capsys.readouterr().out
+    for flag in ("--host", "--port", "--allow-host", "--sample", "--state-dir"):
+        assert flag in text
+
+
+def terminal(*, is_tty: bool) -> Terminal:
+    """Streams in memory."""
+    return Terminal(out=io.StringIO(), err=io.StringIO(), is_tty=is_tty)
+
+
+def text_of(shown: Terminal) -> str:
+    """What was printed."""
+    assert isinstance(shown.out, io.StringIO)
+    return shown.out.getvalue()
+
+
+NO_ARGUMENTS = argparse.Namespace()

@@ -82,13 +82,13 @@ def newest_good_backup(directory: AnyPath, stem: str, *, application_id: int) ->
     """Return the newest daily backup that still passes the full check, or None."""
     for path in _dailies(directory, stem):
         with contextlib.suppress(apsw.Error):
-            reader = diagnosis.connect_reader(path)
+            checker = diagnosis.connect_checker(path)
             try:
-                ours = int(reader.pragma("application_id")) == application_id
-                if ours and not diagnosis.damage(reader, full=True):
+                ours = int(checker.pragma("application_id")) == application_id
+                if ours and not diagnosis.damage(checker, full=True):
                     return path
             finally:
-                reader.close()
+                checker.close()
     return None
 
 
@@ -136,7 +136,7 @@ def _copy(connection: apsw.Connection, draft: str) -> None:
 
 
 def _verify(connection: apsw.Connection, draft: str) -> None:
-    copy = diagnosis.connect_reader(draft)
+    copy = diagnosis.connect_checker(draft)
     try:
         for name in ("application_id", "user_version"):
             if copy.pragma(name) != connection.pragma(name):

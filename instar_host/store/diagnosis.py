@@ -33,6 +33,9 @@ Trouble = Literal[
 ]
 State = Literal["missing", "empty", "ours", "foreign", "newer", "corrupt"]
 
+DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError)
+"""What a damaged file makes a correct PRAGMA raise: a bad schema format is a mere `SQLError`."""
+
 _HEADER_BYTES = 100
 _MAGIC = b"SQLite format 3\x00"
 _PAGE_COUNT_AT, _USER_VERSION_AT, _APPLICATION_ID_AT = 28, 60, 68
@@ -118,7 +121,7 @@ def damage(connection: apsw.Connection, *, full: bool = False) -> str:
     check = "integrity_check(10)" if full else "quick_check(10)"
     try:
         rows = connection.execute(f"PRAGMA {check}").fetchall()
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    except DAMAGE as error:
         return str(error)
     found = "; ".join(str(row[0]) for row in rows)
     return "" if found == "ok" else found
@@ -140,6 +143,14 @@ def connect_reader(path: AnyPath, vfs: str | None = None) -> apsw.Connection:
             raise
         uri = f"file:{quote(os.path.abspath(name))}?immutable=1"
         return _connect(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs)
+
+
+def connect_checker(path: AnyPath) -> apsw.Connection:
+    """Return a connection for `damage` to a database that nobody else uses, such as a backup.
+
+    It only reads, but is not opened read-only: SQLite skips CHECK constraints then.
+    """
+    return _connect(require_utf8(path), apsw.SQLITE_OPEN_READWRITE, None)
 
 
 def require_utf8(path: AnyPath) -> str:
@@ -188,7 +199,7 @@ def _inspect_ours(name: str, expected_id: int, newest: int, vfs: str | None) -> 
             version = int(connection.pragma("user_version"))
         finally:
             connection.close()
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    except DAMAGE as error:
         return Inspection(state="corrupt", application_id=expected_id, detail=str(error))
     state: State = "newer" if version > newest else "ours"
     if found_id != expected_id:

@@ -87,15 +87,8 @@ def open_writer(
         _keep_private(name)
     connection = apsw.Connection(name, flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
     try:
-        _require_writable(connection, name)
-        policy.apply(policy.writer_rules(synchronous), connection)
-        _choose_journal(connection, shared=shared)
-        if check:
-            _require_sound(connection, name)
+        _prepare(connection, name, synchronous, shared=shared, check=check)
         _migrate(connection, migrations)
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        connection.close()
-        raise _corrupt(name, str(error)) from error
     except BaseException:
         connection.close()
         raise
@@ -171,13 +164,18 @@ def _refuse(name: str, found: diagnosis.Inspection, newest: int) -> None:
         raise _corrupt(name, found.detail or "the database has lost its content")
 
 
-def _require_writable(connection: apsw.Connection, name: str) -> None:
-    if connection.readonly("main"):
-        raise ReadOnlyStore(f"{shown(name)} cannot be written to. Check its mode and its disk.")
-
-
-def _require_sound(connection: apsw.Connection, name: str) -> None:
-    if damaged := diagnosis.damage(connection):
+def _prepare(
+    connection: apsw.Connection, name: str, synchronous: Synchronous, *, shared: bool, check: bool
+) -> None:
+    try:
+        if connection.readonly("main"):
+            raise ReadOnlyStore(f"{shown(name)} cannot be written to. Check its mode and its disk.")
+        policy.apply(policy.writer_rules(synchronous), connection)
+        _choose_journal(connection, shared=shared)
+        damaged = diagnosis.damage(connection) if check else ""
+    except diagnosis.DAMAGE as error:
+        raise _corrupt(name, str(error)) from error
+    if damaged:
         raise _corrupt(name, damaged)
 
 

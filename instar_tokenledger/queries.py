@@ -148,6 +148,22 @@ class Queries:
                 )
             )
 
+    def contents(self) -> Json:
+        """How much the ledger holds, whatever the window: files, bytes, requests, sessions,
+        skips."""
+        files, size = self._all("SELECT count(*), coalesce(sum(offset), 0) FROM marks")[0]
+        sessions, requests = self._all(
+            "SELECT count(*), coalesce(sum(requests), 0) FROM session_totals"
+        )[0]
+        skips = self._all("SELECT reason, sum(lines) FROM skips GROUP BY reason ORDER BY reason")
+        return {
+            "files": files,
+            "bytes": size,
+            "requests": requests,
+            "sessions": sessions,
+            "skips": dict(skips),
+        }
+
     def _kinds(self, window: Window) -> dict[str, dict[str, int]]:
         totals = [[0] * 5 for _ in KINDS]
         (first, last), edges = quarter_span(window)

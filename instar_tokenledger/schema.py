@@ -7,21 +7,10 @@ rule of the accounting.
 
 from __future__ import annotations
 
+from instar_host.store.sqlite import Migration
+
 APPLICATION_ID = 0x494E544C
 """`INTL`: what marks a database file as a ledger of ours."""
-
-BITS = {
-    "wild_message": 1,
-    "wild_request": 2,
-    "ended": 4,
-    "had_stop": 8,
-    "had_iterations": 16,
-    "more": 32,
-}
-"""Bits of `requests.flags`. wild_message: also stands for every request of its message id;
-wild_request: for every one of its request id; ended: some row had a stop reason or a rich usage
-block; had_stop and had_iterations: the row that describes it did; more: it has rows in `nodes`,
-`iterations` or `contents`."""
 
 PARTIAL = "flags & 4 = 0 AND output <= 10"
 """SQL for: a placeholder, its real output was never logged."""
@@ -88,7 +77,10 @@ CREATE TABLE variants (
     UNIQUE (model, tier, speed)
 ) STRICT;
 
--- One row a request. size: tokens of the row that describes it, null when equal to its own.
+-- One row a request. flags: 1 also stands for every request of its message id, 2 for every one of
+-- its request id, 4 some row had a stop reason or a rich usage block, 8 the row that describes it
+-- had a stop reason, 16 it had iterations, 32 there are rows in nodes, iterations or contents.
+-- size: tokens of the row that describes it, null when equal to its own.
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
     place INTEGER NOT NULL REFERENCES places,
@@ -219,3 +211,9 @@ WHERE request_id IS NOT NULL
 """
 """Made when a row first comes without a message id: most ledgers never need it, and it is their
 largest index."""
+
+MIGRATIONS = (
+    Migration(title="requests and where they came from", script=TABLES),
+    Migration(title="totals by quarter, day and session", script=ROLLUPS),
+)
+"""The n-th leads to schema version n. A released one is never changed: another is added."""

@@ -7,9 +7,8 @@ hour or a day. An hour that the clock shows twice is two buckets.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from instar_tokenledger.rollups import FALLBACK, MESSAGE
 from instar_tokenledger.schema import DAY_MS
@@ -20,7 +19,7 @@ HOUR_MS = 60 * 60 * 1000
 
 
 def bucketed(
-    items: Iterable[tuple[int, int, tuple[int, ...]]], bucket: Bucket, zone: ZoneInfo
+    items: Iterable[tuple[int, int, tuple[int, ...]]], bucket: Bucket, zone: tzinfo
 ) -> list[dict[str, Any]]:
     """Buckets with anything in them, earliest first, from (instant, kind, sums) items."""
     starts = _Starts(bucket, zone)
@@ -44,7 +43,7 @@ def bucketed(
 class _Starts:
     """Where the bucket of an instant begins; asks the zone once a day, not once an instant."""
 
-    def __init__(self, bucket: Bucket, zone: ZoneInfo) -> None:
+    def __init__(self, bucket: Bucket, zone: tzinfo) -> None:
         self._bucket = bucket
         self._zone = zone
         self._length = HOUR_MS if bucket == "hour" else DAY_MS

@@ -1,0 +1,109 @@
+"""The answers that routes and commands share: one shape, whether asked over HTTP or in a
+terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from instar_tokenledger.queries import Json
+from instar_tokenledger.series import Bucket, bucketed
+from instar_tokenledger.service import Health, Reading
+from instar_tokenledger.windows import END_OF_TIME, Window
+from instar_tokenledger.zones import Zone
+
+EVERYTHING = Window(0, END_OF_TIME)
+
+
+def summary(reading: Reading, window: Window) -> Json:
+    """`{sinceMs, summary}`."""
+    return {**_span(window), "summary": reading.totals.summary(window)}
+
+
+def sessions(reading: Reading, window: Window, limit: int, offset: int) -> Json:
+    """`{sinceMs, limit, offset, total, sessions}`, most tokens first."""
+    return {
+        **_span(window),
+        "limit": limit,
+        "offset": offset,
+        "total": reading.sessions.count(window),
+        "sessions": reading.sessions.top(window, limit, offset),
+    }
+
+
+def projects(reading: Reading, window: Window, limit: int, offset: int) -> Json:
+    """`{sinceMs, limit, offset, projects}`, most tokens first."""
+    found = reading.totals.by_project(window, limit, offset)
+    return {**_span(window), "limit": limit, "offset": offset, "projects": found}
+
+
+def models(reading: Reading, window: Window, limit: int, offset: int) -> Json:
+    """`{sinceMs, limit, offset, models}`, most tokens first."""
+    found = reading.totals.by_model(window, limit, offset)
+    return {**_span(window), "limit": limit, "offset": offset, "models": found}
+
+
+def orphans(reading: Reading, idle_ms: int, now_ms: int, limit: int, offset: int) -> Json:
+    """`{idleMs, limit, offset, orphans}`: sessions that have gone quiet, the latest first."""
+    found = reading.sessions.idle(idle_ms, now_ms, limit, offset)
+    return {"idleMs": idle_ms, "limit": limit, "offset": offset, "orphans": found}
+
+
+def series(reading: Reading, window: Window, bucket: Bucket, zone: Zone) -> Json:
+    """`{sinceMs, bucket, tz, series}`: what each hour or day of a time zone used."""
+    found = bucketed(reading.totals.series(window), bucket, zone.info)
+    return {**_span(window), "bucket": bucket, "tz": zone.name, "series": found}
+
+
+def session(reading: Reading, name: str, limit: int, offset: int) -> Json | None:
+    """One session with its requests, each down to the line it came from; None when unknown."""
+    found = reading.sessions.one(name)
+    if found is None:
+        return None
+    requests = reading.sessions.requests(name, limit, offset)
+    return {"session": found, "limit": limit, "offset": offset, "requests": requests}
+
+
+def status(reading: Reading, health: Health, ledger_bytes: int, more: Mapping[str, Any]) -> Json:
+    """How far reading has come, and what could not be read."""
+    stored = reading.totals.contents()
+    progress = health.progress
+    waiting_bytes = progress.bytes_waiting if progress else 0
+    rate = health.bytes_per_s
+    return {
+        "state": _state(health),
+        "trouble": health.trouble,
+        "notes": list(health.notes),
+        "files": {
+            "read": stored["files"],
+            "seen": progress.files_seen if progress else None,
+            "waiting": progress.files_waiting if progress else None,
+        },
+        "bytes": {
+            "read": stored["bytes"],
+            "waiting": waiting_bytes if progress else None,
+            "perSecond": None if rate is None else round(rate),
+        },
+        "secondsLeft": round(waiting_bytes / rate) if waiting_bytes and rate else None,
+        "requests": stored["requests"],
+        "sessions": stored["sessions"],
+        "skips": stored["skips"],
+        "errors": dict(progress.errors) if progress else {},
+        "partial": reading.totals.summary(EVERYTHING)["partial"],
+        "ledgerBytes": ledger_bytes,
+        "lookedAt": health.looked_at_ms,
+        **more,
+    }
+
+
+def _state(health: Health) -> str:
+    if health.trouble:
+        return "degraded"
+    if health.progress is None:
+        return "idle"
+    return "up-to-date" if health.progress.caught_up else "catching-up"
+
+
+def _span(window: Window) -> Json:
+    until = None if window.until >= EVERYTHING.until else window.until
+    return {"sinceMs": window.since, "untilMs": until}

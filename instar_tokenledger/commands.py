@@ -1,0 +1,334 @@
+"""`instar tokens ...`: the ledger in a terminal, for people and, with `--json`, for scripts.
+
+`scan` and `rebuild` write and so take the lease; the others only read. Exit codes: 0 done, 1 a
+negative answer, 2 wrong usage, 3 another process holds the lease.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+from datetime import tzinfo
+
+import apsw
+import msgspec
+
+from instar_host.errors import InstarError, reason
+from instar_host.lease import Lease
+from instar_host.records import Command, HostContext, Terminal
+from instar_host.store import backups
+from instar_host.store.errors import StoreError, shown
+from instar_tokenledger import answers, display, tracing
+from instar_tokenledger.errors import LedgerError, NothingFound
+from instar_tokenledger.ingest import Budget, Progress
+from instar_tokenledger.opening import ledger_path
+from instar_tokenledger.queries import Json
+from instar_tokenledger.routes import IDLE_MS, SESSIONS
+from instar_tokenledger.series import BUCKETS
+from instar_tokenledger.service import TROUBLE, LedgerService, Reading, file_bytes
+from instar_tokenledger.spans import instant_ms, span_ms
+from instar_tokenledger.windows import END_OF_TIME, Window
+from instar_tokenledger.zones import Zone, local_zone, zone_of
+
+PROGRESS_EVERY_S = 0.2
+CLEAR_LINE = "\r\x1b[K"
+
+
+class TokenCommands:
+    """The sub-commands of `instar tokens` over one service."""
+
+    def __init__(self, make_service: Callable[[HostContext], LedgerService]) -> None:
+        self._make_service = make_service
+
+    def command(self) -> Command:
+        """The top-level command."""
+        return Command(
+            name="tokens",
+            summary="what your coding agents used, from their transcripts",
+            configure=self._configure,
+            run=lambda arguments, host, terminal: arguments.run_tokens(
+                _Call(arguments, host, terminal, self._make_service(host))
+            ),
+        )
+
+    def _configure(self, parser: argparse.ArgumentParser) -> None:
+        kinds = parser.add_subparsers(metavar="COMMAND", required=True)
+        for name, run, summary, options in _COMMANDS:
+            sub = kinds.add_parser(name, help=summary, description=summary)
+            for option in options:
+                option(sub)
+            sub.set_defaults(run_tokens=run)
+
+
+class _Call:
+    """One call: its arguments, and where its answer goes."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        host: HostContext,
+        terminal: Terminal,
+        service: LedgerService,
+    ) -> None:
+        self.arguments = arguments
+        self.host = host
+        self.terminal = terminal
+        self.service = service
+
+    @property
+    def zone(self) -> Zone:
+        said = getattr(self.arguments, "tz", None)
+        return zone_of(said) if said else local_zone(self.host.config.environ)
+
+    @property
+    def zone_info(self) -> tzinfo:
+        return self.zone.info
+
+    def window(self) -> Window:
+        now_ms = self.host.clock.now_ms()
+        since, until = self.arguments.since, self.arguments.until
+        return Window(
+            instant_ms(since, now_ms, self.zone_info) if since else 0,
+            instant_ms(until, now_ms, self.zone_info) if until else END_OF_TIME,
+        )
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Reading]:
+        try:
+            with self.service.reading() as reading:
+                yield reading
+        except (apsw.Error, OSError, StoreError) as error:
+            raise LedgerError(f"The ledger cannot be read: {reason(error)}") from error
+
+    def give(self, answer: Json, text: str) -> int:
+        """Print the answer as JSON where it was asked for, else as text."""
+        if self.arguments.json:
+            text = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
+        print(text, file=self.terminal.out)
+        return 0
+
+    def say(self, sentence: str) -> None:
+        print(sentence, file=self.terminal.err)
+
+
+def _scan(call: _Call) -> int:
+    """Read everything, whatever its age, until caught up; then the totals."""
+    progress = _catch_up(call)
+    with call.reading() as reading:
+        window = Window(0, END_OF_TIME)
+        answer = answers.summary(reading, window)
+        status = answers.status(reading, call.service.health, 0, {})
+    answer = {"scan": msgspec.to_builtins(progress), **answer, "skips": status["skips"]}
+    if not progress.files_seen and not answer["summary"]["eventCount"]:
+        call.give(answer, _nothing_to_read(call))
+        return 0
+    text = display.summary_text(answer["summary"], call.zone_info)
+    notes = display.scan_notes(progress, status)
+    call.give(answer, "\n".join([text, *notes]))
+    return 0
+
+
+def _rebuild(call: _Call) -> int:
+    """Read every transcript again from its beginning; rows are only ever added to."""
+    with _lease(call):
+        _tried(call.service.forget_marks)
+    return _scan(call)
+
+
+def _summary(call: _Call) -> int:
+    with call.reading() as reading:
+        answer = answers.summary(reading, call.window())
+    return call.give(answer, display.summary_text(answer["summary"], call.zone_info))
+
+
+def _sessions(call: _Call) -> int:
+    with call.reading() as reading:
+        answer = answers.sessions(reading, call.window(), call.arguments.limit, 0)
+    return call.give(answer, display.sessions_text(answer["sessions"], call.zone_info))
+
+
+def _by_project(call: _Call) -> int:
+    with call.reading() as reading:
+        answer = answers.projects(reading, call.window(), call.arguments.limit, 0)
+    return call.give(answer, display.projects_text(answer["projects"]))
+
+
+def _by_model(call: _Call) -> int:
+    with call.reading() as reading:
+        answer = answers.models(reading, call.window(), call.arguments.limit, 0)
+    return call.give(answer, display.models_text(answer["models"]))
+
+
+def _orphans(call: _Call) -> int:
+    now_ms = call.host.clock.now_ms()
+    idle_ms = span_ms(call.arguments.idle) if call.arguments.idle else IDLE_MS
+    with call.reading() as reading:
+        answer = answers.orphans(reading, idle_ms, now_ms, call.arguments.limit, 0)
+    return call.give(answer, display.orphans_text(answer["orphans"], call.zone_info))
+
+
+def _series(call: _Call) -> int:
+    with call.reading() as reading:
+        answer = answers.series(reading, call.window(), call.arguments.bucket, call.zone)
+    bucket = call.arguments.bucket
+    return call.give(answer, display.series_text(answer["series"], bucket, call.zone_info))
+
+
+def _status(call: _Call) -> int:
+    holder = Lease(call.host.state_dir).holder()
+    more: Json = {"lease": {"held": False, "pid": holder.pid if holder else None}, "tick": None}
+    with call.reading() as reading:
+        size = file_bytes(ledger_path(call.host.state_dir))
+        answer = answers.status(reading, call.service.health, size, more)
+    return call.give(answer, display.status_text(answer))
+
+
+def _trace(call: _Call) -> int:
+    """Every line that made the number of one request."""
+    with call.reading() as reading:
+        found = tracing.known(reading.connection, call.arguments.request)
+    if not found:
+        raise NothingFound(
+            f"Nothing in the ledger bears the id {display.clean(call.arguments.request)!r}."
+        )
+    traced = [tracing.trace(request, source, call.service.sources()) for request, source in found]
+    answer = {"requests": [tracing.as_json(one) for one in traced]}
+    return call.give(answer, "\n\n".join(tracing.as_text(one) for one in traced))
+
+
+def _snapshot(call: _Call) -> int:
+    """A verified copy of the ledger, for other programs to open."""
+    target = call.arguments.file
+    with call.reading() as reading:
+        if reading.connection.filename in ("", ":memory:"):
+            raise NothingFound("There is no ledger yet; `instar tokens scan` makes one.")
+    reader = call.service.open_reader()
+    try:
+        _tried(lambda: backups.backup(reader, target))
+    finally:
+        reader.close()
+    print(f"Wrote {shown(target)}, verified.", file=call.terminal.out)
+    return 0
+
+
+def _catch_up(call: _Call) -> Progress:
+    clock = call.host.clock
+    began_s = shown_s = clock.monotonic_s()
+    progress: Progress | None = None
+    with _lease(call):
+        try:
+            for progress in _steps(call):
+                now_s = clock.monotonic_s()
+                if call.terminal.is_tty and now_s - shown_s >= PROGRESS_EVERY_S:
+                    shown_s = now_s
+                    line = display.progress_text(progress, now_s - began_s)
+                    call.terminal.err.write(CLEAR_LINE + line[: call.terminal.width - 1])
+                    call.terminal.err.flush()
+        finally:
+            call.service.close()
+            if call.terminal.is_tty:
+                call.terminal.err.write(CLEAR_LINE)
+    for note in call.service.health.notes:
+        call.say(note)
+    if progress is None:
+        raise LedgerError("The scan ended before it began.")
+    return progress
+
+
+def _steps(call: _Call) -> Iterator[Progress]:
+    try:
+        yield from call.service.step(Budget(), lambda: False)
+    except InstarError:
+        raise
+    except TROUBLE as error:
+        raise LedgerError(f"The ledger cannot be written: {reason(error)}") from error
+
+
+def _tried(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except InstarError:
+        raise
+    except TROUBLE as error:
+        raise LedgerError(reason(error)) from error
+
+
+@contextlib.contextmanager
+def _lease(call: _Call) -> Iterator[None]:
+    lease = Lease(call.host.state_dir)
+    lease.acquire()
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+def _nothing_to_read(call: _Call) -> str:
+    places = [str(root) for source in call.service.sources() for root in source.roots()]
+    lines = ["No transcripts were found. Looked in:", *(f"  {display.clean(p)}" for p in places)]
+    return "\n".join(
+        [
+            *lines,
+            "Run an agent once, or name its configuration folder with --claude-dir DIR.",
+        ]
+    )
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, as the route answers it")
+
+
+def _span(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--since", metavar="WHEN", help="from then on: 7d, 12h, 2026-01-31, epoch ms; default: ever"
+    )
+    parser.add_argument("--until", metavar="WHEN", help="before then; default: now")
+
+
+def _limit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--limit", type=_count, default=SESSIONS, help=f"how many rows; default: {SESSIONS}"
+    )
+
+
+def _idle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--idle", metavar="SPAN", help="quiet for longer than this; default: 30m")
+
+
+def _bucket(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bucket", choices=BUCKETS, default="day", help="default: day")
+    parser.add_argument("--tz", help="an IANA time zone; default: yours")
+
+
+def _request(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("request", help="a request id, message id or row id")
+
+
+def _file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", help="where the copy goes")
+    parser.set_defaults(json=False)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError("a whole number from 1 to 1000000")
+    return int(text)
+
+
+_COMMANDS: tuple[
+    tuple[str, Callable[[_Call], int], str, tuple[Callable[[argparse.ArgumentParser], None], ...]],
+    ...,
+] = (
+    ("scan", _scan, "read everything that is new, then show the totals", (_json,)),
+    ("summary", _summary, "totals by kind", (_json, _span)),
+    ("sessions", _sessions, "sessions by tokens", (_json, _span, _limit)),
+    ("by-project", _by_project, "projects by tokens", (_json, _span, _limit)),
+    ("by-model", _by_model, "models by tokens", (_json, _span, _limit)),
+    ("orphans", _orphans, "sessions that have gone quiet", (_json, _limit, _idle)),
+    ("series", _series, "use by day or hour", (_json, _span, _bucket)),
+    ("status", _status, "how far reading has come, and what was skipped", (_json,)),
+    ("trace", _trace, "every line that made the number of one request", (_json, _request)),
+    ("rebuild", _rebuild, "read every transcript again; nothing is ever taken away", (_json,)),
+    ("snapshot", _snapshot, "a verified copy, for Datasette, DuckDB or sqlite3", (_file,)),
+)

@@ -1,0 +1,223 @@
+"""The ledger's answers as a person reads them in a terminal: tables, totals, a line of progress.
+
+Pure text from answers; control characters from transcripts are shown, never sent to the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import Any
+
+from instar_tokenledger.ingest import Progress
+
+Json = Mapping[str, Any]
+Row = Sequence[str]
+MIB = 1024 * 1024
+
+
+def summary_text(summary: Json, zone: tzinfo | None) -> str:
+    """The totals of a span, with what the transcripts left out said plainly."""
+    if not summary["eventCount"]:
+        return "No requests in this span."
+    tokens, requests = grouped(summary["totalTokens"]), grouped(summary["eventCount"])
+    span = f"{moment(summary['oldestEventTs'], zone)} to {moment(summary['newestEventTs'], zone)}"
+    sessions = grouped(summary["sessionsActive"])
+    lines = [f"{tokens} tokens in {requests} requests, {sessions} sessions ({span})", ""]
+    kinds = [
+        (kind, sums)
+        for kind, sums in summary["kinds"].items()
+        if sums["requests"] or kind == "message"
+    ]
+    rows = [
+        [
+            kind,
+            *(
+                grouped(sums[k])
+                for k in ("requests", "input", "output", "cacheCreate", "cacheRead")
+            ),
+        ]
+        for kind, sums in kinds
+    ]
+    lines.append(
+        table(["KIND", "REQUESTS", "INPUT", "OUTPUT", "CACHE WRITE", "CACHE READ"], rows, left=1)
+    )
+    if any(kind == "fallback" for kind, _ in kinds):
+        lines.append("fallback: attempts that another model took over; not part of the total.")
+    return "\n".join([*lines, *_partial_lines(summary["partial"])])
+
+
+def scan_notes(progress: Progress, status: Json) -> list[str]:
+    """What a scan read, and what it could not."""
+    lines = ["", f"Read {grouped(progress.files_read)} files, {size(progress.bytes_read)}."]
+    lines += [f"Skipped {grouped(n)} lines: {reason}" for reason, n in status["skips"].items()]
+    lines += [f"Could not read {grouped(n)} files: {why}" for why, n in progress.errors.items()]
+    return lines
+
+
+def sessions_text(rows: Sequence[Json], zone: tzinfo | None) -> str:
+    return table(
+        ["SESSION", "TOKENS", "REQUESTS", "LAST", "PROJECT"],
+        [
+            [
+                clean(row["sessionId"]),
+                grouped(row["totalTokens"]),
+                grouped(row["eventCount"]),
+                moment(row["lastTs"], zone),
+                clean(row["projectPath"] or "-"),
+            ]
+            for row in rows
+        ],
+        right=(1, 2),
+    )
+
+
+def projects_text(rows: Sequence[Json]) -> str:
+    return table(
+        ["TOKENS", "REQUESTS", "SESSIONS", "PROJECT"],
+        [
+            [
+                grouped(row["totalTokens"]),
+                grouped(row["eventCount"]),
+                grouped(row["sessionCount"]),
+                clean(row["projectPath"] or "-"),
+            ]
+            for row in rows
+        ],
+        right=(0, 1, 2),
+    )
+
+
+def models_text(rows: Sequence[Json]) -> str:
+    keys = ("totalTokens", "eventCount", "input", "output", "cacheCreate", "cacheRead")
+    return table(
+        ["MODEL", "TOKENS", "REQUESTS", "INPUT", "OUTPUT", "CACHE WRITE", "CACHE READ"],
+        [[clean(row["model"] or "-"), *(grouped(row[k]) for k in keys)] for row in rows],
+        left=1,
+    )
+
+
+def orphans_text(rows: Sequence[Json], zone: tzinfo | None) -> str:
+    return table(
+        ["SESSION", "LAST", "TOKENS", "PROJECT"],
+        [
+            [
+                clean(row["sessionId"]),
+                moment(row["lastTs"], zone),
+                grouped(row["totalTokens"]),
+                clean(row["projectPath"] or "-"),
+            ]
+            for row in rows
+        ],
+        right=(2,),
+    )
+
+
+def series_text(rows: Sequence[Json], bucket: str, zone: tzinfo) -> str:
+    """Buckets with a bar each, as long as their share of the largest."""
+    shape = "%Y-%m-%d %H:%M" if bucket == "hour" else "%Y-%m-%d"
+    totals = [row["input"] + row["output"] + row["cacheCreate"] + row["cacheRead"] for row in rows]
+    top = max(totals, default=0) or 1
+    return table(
+        [bucket.upper(), "TOKENS", "OUTPUT", "REQUESTS", ""],
+        [
+            [
+                datetime.fromtimestamp(row["start"] / 1000, zone).strftime(shape),
+                grouped(total),
+                grouped(row["output"]),
+                grouped(row["eventCount"]),
+                "▇" * max(1, round(24 * total / top)) if total else "",
+            ]
+            for row, total in zip(rows, totals, strict=True)
+        ],
+        right=(1, 2, 3),
+    )
+
+
+def status_text(status: Json) -> str:
+    """How far reading has come, in a few lines."""
+    held = f"{grouped(status['requests'])} requests of {grouped(status['sessions'])} sessions"
+    read = f"{grouped(status['files']['read'])} files ({size(status['bytes']['read'])})"
+    lines = [f"{held}, read from {read}; the ledger takes {size(status['ledgerBytes'])}."]
+    if status["trouble"]:
+        lines.append(f"Not writable at the moment: {status['trouble']}")
+    lines += status["notes"]
+    lines += [f"Skipped {grouped(n)} lines: {reason}" for reason, n in status["skips"].items()]
+    lines += [f"Could not read {grouped(n)} files: {why}" for why, n in status["errors"].items()]
+    return "\n".join([*lines, *_partial_lines(status["partial"])])
+
+
+def progress_text(progress: Progress, elapsed_s: float) -> str:
+    """One line: files, bytes, rate, time left."""
+    rate = progress.bytes_read / elapsed_s if elapsed_s > 0 else 0
+    left = f", {duration(progress.bytes_waiting / rate)} left" if rate else ""
+    return (
+        f"Reading: {grouped(progress.files_read)} files, {size(progress.bytes_read)}"
+        f" ({size(rate)}/s); {grouped(progress.files_waiting)} files,"
+        f" {size(progress.bytes_waiting)} to go{left}"
+    )
+
+
+def table(
+    heads: Row, rows: Sequence[Row], *, left: int | None = None, right: Sequence[int] = ()
+) -> str:
+    """Aligned columns; the first `left` to the left and the others to the right, or just those
+    named."""
+    to_right = set(range(left, len(heads))) if left is not None else set(right)
+    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i in to_right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [heads, *rows]
+    )
+
+
+def grouped(number: int) -> str:
+    return f"{number:,}"
+
+
+def size(count: float) -> str:
+    """Bytes for people: binary units, one decimal."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def duration(seconds: float) -> str:
+    """A time span for people, rounded up to seconds."""
+    whole = int(seconds) + 1
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s"
+        if whole < 3600
+        else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )
+
+
+def moment(at_ms: int | None, zone: tzinfo | None) -> str:
+    """An instant in the zone given (None: the local one), to the minute."""
+    if at_ms is None:
+        return "-"
+    return datetime.fromtimestamp(at_ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
+
+
+def clean(text: str) -> str:
+    """Text from a transcript with everything unprintable escaped: it never drives the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _partial_lines(partial: Json) -> list[str]:
+    if not partial["requests"]:
+        return []
+    missing = f"about {grouped(partial['estimatedOutput'])}"
+    placeholders = f"{grouped(partial['requests'])} requests ({partial['share']:.1%})"
+    return [
+        "",
+        f"{placeholders} logged no real output: their transcripts hold a placeholder only.",
+        f"By the length of what they wrote, {missing} output tokens are missing here.",
+    ]

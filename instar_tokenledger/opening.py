@@ -1,0 +1,76 @@
+"""Opening the ledger's file whatever lies there: nothing, ours, an older program's, or a wreck.
+
+The ledger outlives its transcripts, so it is never thrown away: a damaged one is set aside and
+the newest good backup takes its place, after which what was read since is read again. Somebody
+else's database is refused untouched.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import apsw
+
+from instar_host.clock import Clock
+from instar_host.store import backups, diagnosis, sqlite
+from instar_host.store.errors import CorruptStore, shown
+from instar_host.store.files import ensure_private_dir
+from instar_host.store.quarantine import quarantine
+from instar_tokenledger.old_ledger import is_old_ledger, take_over
+from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
+
+FOLDER = "server-data"
+STEM = "token-ledger"
+
+
+def ledger_path(state_dir: Path) -> str:
+    """Where the ledger of a state directory lies."""
+    return os.path.join(state_dir, FOLDER, f"{STEM}.db")
+
+
+def backup_folder(state_dir: Path) -> str:
+    """Where its daily backups lie."""
+    return os.path.join(state_dir, FOLDER, "backups")
+
+
+def open_ledger(state_dir: Path, clock: Clock) -> tuple[apsw.Connection, list[str]]:
+    """The writer's connection, and sentences about anything unusual that was done to get it.
+
+    Raises `StoreError`, `LedgerError`, `apsw.Error` or `OSError`; every one is worth trying again
+    later.
+    """
+    path = ledger_path(state_dir)
+    ensure_private_dir(os.path.dirname(path))
+    notes: list[str] = []
+    found = diagnosis.inspect(path, application_id=APPLICATION_ID, user_version=len(MIGRATIONS))
+    if found.state == "foreign" and is_old_ledger(path):
+        aside = take_over(path)
+        notes.append(f"Took over the ledger of instar 0.28; the old file is now {shown(aside)}.")
+    try:
+        return _open(path), notes
+    except CorruptStore as error:
+        notes.append(str(error))
+    notes.append(_replace(path, state_dir, clock))
+    return _open(path), notes
+
+
+def _open(path: str) -> apsw.Connection:
+    return sqlite.open_writer(
+        path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous="NORMAL"
+    )
+
+
+def _replace(path: str, state_dir: Path, clock: Clock) -> str:
+    """Set the damaged ledger aside and put the newest good backup, if any, in its place."""
+    aside = quarantine(path, "corrupt", clock.now_ms())
+    source = backups.newest_good_backup(
+        backup_folder(state_dir), STEM, application_id=APPLICATION_ID
+    )
+    if source is None:
+        return (
+            f"It was set aside as {shown(aside)}. There is no good backup, so the ledger begins"
+            " anew; what the transcripts still hold is read again."
+        )
+    backups.restore(source, path)
+    return f"It was set aside as {shown(aside)} and {shown(source)} was restored."

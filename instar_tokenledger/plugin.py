@@ -1,0 +1,118 @@
+"""The token ledger as a plugin: the only file that ties its parts to the host's hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pluggy
+
+from instar_host.errors import InstarError
+from instar_host.hookspecs import hookimpl
+from instar_host.records import Command, HostContext, Option, Route, Tick, TickControl
+from instar_tokenledger import hookspecs
+from instar_tokenledger.commands import TokenCommands
+from instar_tokenledger.config import SECTION, LedgerSettings
+from instar_tokenledger.ingest import Budget
+from instar_tokenledger.routes import TICK, TokenRoutes
+from instar_tokenledger.service import TROUBLE, LedgerService
+from instar_tokenledger.sources.claude_code import claude_code, config_dirs, project_roots
+from instar_tokenledger.usage import TokenSource
+
+CATCHING_UP_S = 0.05
+"""Between two ticks while files wait."""
+
+
+class TokenLedgerPlugin:
+    """Built-in; its own transcripts come through the very hook that others use."""
+
+    def __init__(self) -> None:
+        self._service: LedgerService | None = None
+
+    def instar_addhooks(self, pluginmanager: pluggy.PluginManager) -> None:
+        pluginmanager.add_hookspecs(hookspecs)
+
+    @hookimpl
+    def tokenledger_sources(self, host: HostContext) -> Iterable[TokenSource]:
+        def roots() -> list[Path]:
+            chosen = host.config.section(SECTION, LedgerSettings).claude_dirs
+            return project_roots(config_dirs(chosen, host.config.environ, Path.home()))
+
+        return [claude_code(roots)]
+
+    @hookimpl
+    def instar_options(self, host: HostContext) -> Iterable[Option]:  # noqa: ARG002
+        return [
+            Option(
+                flag="--claude-dir",
+                section=SECTION,
+                key="claudeDirs",
+                summary="a configuration folder of Claude Code, one that holds projects/;"
+                " may be given several times",
+                repeatable=True,
+                commands=("tokens",),
+            )
+        ]
+
+    @hookimpl
+    def instar_commands(self, host: HostContext) -> Iterable[Command]:  # noqa: ARG002
+        return [TokenCommands(self.service).command()]
+
+    @hookimpl
+    def instar_routes(self, host: HostContext) -> Iterable[Route]:
+        return TokenRoutes(host, self.service(host)).routes()
+
+    @hookimpl
+    def instar_ticks(self, host: HostContext) -> Iterable[Tick]:
+        service = self.service(host)
+        settings = service.settings
+        return [
+            Tick(
+                name=TICK,
+                func=lambda control: self._tick(service, control),
+                every_s=settings.idle_interval_ms / 1000,
+            )
+        ]
+
+    @hookimpl
+    def instar_host_stopping(self, host: HostContext) -> None:  # noqa: ARG002
+        if self._service is not None:
+            self._service.close()
+
+    def service(self, host: HostContext) -> LedgerService:
+        """The service of this host, made when first asked for."""
+        if self._service is None or self._service.host is not host:
+            self._service = LedgerService(host, lambda: sources_of(host))
+        return self._service
+
+    def _tick(self, service: LedgerService, control: TickControl) -> float | None:
+        settings = service.settings
+        budget = Budget(
+            files=settings.max_files_per_scan,
+            bytes=settings.max_bytes_per_scan,
+            rows=settings.max_rows_per_scan,
+            seconds=settings.max_scan_ms / 1000,
+        )
+        try:
+            for _ in service.step(budget, control.stopping):
+                pass
+        except InstarError:
+            raise
+        except TROUBLE as error:
+            raise InstarError(f"the ledger cannot be written: {error}") from error
+        progress = service.health.progress
+        return CATCHING_UP_S if progress and not progress.caught_up else None
+
+
+def sources_of(host: HostContext) -> list[TokenSource]:
+    """Every plugin's sources; of two with one name the later is left out and reported."""
+    found: dict[str, TokenSource] = {}
+    for contribution in host.plugins.collect("tokenledger_sources", host=host):
+        source: TokenSource = contribution.value
+        if source.name in found:
+            host.plugins.report(
+                contribution.plugin, f"its token source {source.name!r} exists already"
+            )
+        else:
+            found[source.name] = source
+    return list(found.values())

@@ -1,0 +1,203 @@
+"""`/tokens/*`: the ledger over HTTP, with the paths, parameters and keys of instar 0.28.
+
+Reads only, apart from asking for a scan. Every list is bounded; a bad parameter is a 400 that
+says what is allowed; a ledger that cannot be opened is a 503 for as long as that lasts and no
+longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from instar_host.endpoints import HttpError, json_response, text_parameter, whole_parameter
+from instar_host.errors import reason
+from instar_host.records import HostContext, Parameter, Request, Response, Route
+from instar_tokenledger import answers
+from instar_tokenledger.errors import BadQuery
+from instar_tokenledger.opening import ledger_path
+from instar_tokenledger.queries import Json
+from instar_tokenledger.series import BUCKETS, Bucket
+from instar_tokenledger.service import TROUBLE, LedgerService, Reading, file_bytes
+from instar_tokenledger.spans import UNITS_MS, instant_ms
+from instar_tokenledger.windows import END_OF_TIME, Window
+from instar_tokenledger.zones import Zone, zone_of
+
+MAX_LIMIT = 500
+SESSIONS = 20
+"""How many sessions are listed unless `limit` says more, as in the original."""
+IDLE_MS = 30 * 60 * 1000
+MAX_OFFSET = 10_000_000
+
+_WHOLE = {"type": "integer", "minimum": 0}
+SINCE = Parameter(
+    name="since",
+    summary="from this instant on: epoch ms or ISO 8601; default: a day ago",
+)
+UNTIL = Parameter(name="until", summary="before this instant: epoch ms or ISO 8601")
+LIMIT = Parameter(
+    name="limit",
+    summary="how many rows",
+    schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT},
+)
+OFFSET = Parameter(
+    name="offset",
+    summary="how many rows to pass over",
+    schema={"type": "integer", "minimum": 0, "maximum": MAX_OFFSET},
+)
+PAGE = (LIMIT, OFFSET)
+SPAN = (SINCE, UNTIL)
+
+ANSWERS = {200: "OK", 400: "A parameter that cannot be", 503: "The ledger cannot be read now"}
+
+
+class TokenRoutes:
+    """The endpoints over one service."""
+
+    def __init__(self, host: HostContext, service: LedgerService) -> None:
+        self._host = host
+        self._service = service
+
+    def routes(self) -> list[Route]:
+        """The route table."""
+        return [
+            self._get("/tokens/summary", self.summary, "totals of a span, by kind", SPAN),
+            self._get("/tokens/sessions", self.sessions, "sessions by tokens", (*SPAN, *PAGE)),
+            self._get("/tokens/by-project", self.projects, "projects by tokens", (*SPAN, *PAGE)),
+            self._get("/tokens/by-model", self.models, "models by tokens", (*SPAN, *PAGE)),
+            self._get(
+                "/tokens/orphans",
+                self.orphans,
+                "sessions that have gone quiet, the latest first",
+                (
+                    Parameter(name="idleMs", summary="quiet for longer than this", schema=_WHOLE),
+                    *PAGE,
+                ),
+            ),
+            self._get("/tokens/series", self.series, "use by hour or day", (*SPAN, *_BUCKETS)),
+            self._get(
+                "/tokens/sessions/{id}",
+                self.session,
+                "one session and its requests, each down to the line it came from",
+                (Parameter(name="id", summary="the session", place="path"), *PAGE),
+                {404: "No such session"},
+            ),
+            self._get("/tokens/status", self.status, "how far reading has come", ()),
+        ]
+
+    def summary(self, request: Request) -> Response:
+        return self._answer(lambda r: answers.summary(r, self._window(request)))
+
+    def sessions(self, request: Request) -> Response:
+        limit, offset = _page(request, SESSIONS)
+        return self._answer(lambda r: answers.sessions(r, self._window(request), limit, offset))
+
+    def projects(self, request: Request) -> Response:
+        limit, offset = _page(request, MAX_LIMIT)
+        return self._answer(lambda r: answers.projects(r, self._window(request), limit, offset))
+
+    def models(self, request: Request) -> Response:
+        limit, offset = _page(request, MAX_LIMIT)
+        return self._answer(lambda r: answers.models(r, self._window(request), limit, offset))
+
+    def orphans(self, request: Request) -> Response:
+        limit, offset = _page(request, MAX_LIMIT)
+        idle_ms = whole_parameter(request, "idleMs", IDLE_MS, low=1, high=END_OF_TIME)
+        now_ms = self._host.clock.now_ms()
+        return self._answer(lambda r: answers.orphans(r, idle_ms, now_ms, limit, offset))
+
+    def series(self, request: Request) -> Response:
+        bucket, zone = _bucket(request), _zone(request)
+        return self._answer(lambda r: answers.series(r, self._window(request), bucket, zone))
+
+    def session(self, request: Request) -> Response:
+        limit, offset = _page(request, 100)
+
+        def found(reading: Reading) -> Json:
+            answer = answers.session(reading, request.params["id"], limit, offset)
+            if answer is None:
+                raise HttpError(404, "No such session")
+            return answer
+
+        return self._answer(found)
+
+    def status(self, _request: Request) -> Response:
+        return self._answer(self.status_answer)
+
+    def status_answer(self, reading: Reading) -> Json:
+        """How reading fares, with who holds the lease and how the tick fares."""
+        lease = self._host.runtime.lease()
+        ticks = [tick for tick in self._host.runtime.ticks() if tick.name == TICK]
+        more: dict[str, Any] = {
+            "lease": {"held": lease.held, "pid": lease.pid},
+            "tick": ticks[0] if ticks else None,
+        }
+        size = file_bytes(ledger_path(self._host.state_dir))
+        return answers.status(reading, self._service.health, size, more)
+
+    def _answer(self, make: Callable[[Reading], Json]) -> Response:
+        try:
+            with self._service.reading() as reading:
+                return json_response(make(reading))
+        except BadQuery as error:
+            raise HttpError(400, str(error)) from None
+        except TROUBLE as error:
+            raise HttpError(503, f"The token ledger cannot be read now: {reason(error)}") from error
+
+    def _window(self, request: Request) -> Window:
+        now_ms = self._host.clock.now_ms()
+        since = text_parameter(request, "since")
+        until = text_parameter(request, "until")
+        try:
+            return Window(
+                now_ms - UNITS_MS["d"] if since is None else instant_ms(since, now_ms, None),
+                END_OF_TIME if until is None else instant_ms(until, now_ms, None),
+            )
+        except BadQuery as error:
+            raise HttpError(400, str(error)) from None
+
+    def _get(
+        self,
+        path: str,
+        endpoint: Callable[[Request], Response],
+        summary: str,
+        parameters: tuple[Parameter, ...],
+        more: dict[int, str] | None = None,
+    ) -> Route:
+        return Route(
+            method="GET",
+            path=path,
+            endpoint=endpoint,
+            summary=summary,
+            parameters=parameters,
+            answers={**ANSWERS, **(more or {})},
+        )
+
+
+TICK = "tokens"
+_BUCKETS = (
+    Parameter(
+        name="bucket", summary="size of a bucket", schema={"type": "string", "enum": list(BUCKETS)}
+    ),
+    Parameter(name="tz", summary="time zone of the buckets, an IANA name; default UTC"),
+)
+
+
+def _page(request: Request, default: int) -> tuple[int, int]:
+    limit = whole_parameter(request, "limit", default, low=1, high=MAX_LIMIT)
+    return limit, whole_parameter(request, "offset", 0, low=0, high=MAX_OFFSET)
+
+
+def _bucket(request: Request) -> Bucket:
+    said = text_parameter(request, "bucket", "day")
+    for bucket in BUCKETS:
+        if said == bucket:
+            return bucket
+    raise HttpError(400, f"bucket has to be one of {', '.join(BUCKETS)}")
+
+
+def _zone(request: Request) -> Zone:
+    try:
+        return zone_of(text_parameter(request, "tz", "UTC") or "UTC")
+    except BadQuery as error:
+        raise HttpError(400, str(error)) from None

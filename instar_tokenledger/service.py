@@ -1,0 +1,210 @@
+"""The ledger in a running host: who writes, who reads, and how it fares.
+
+One thread at a time writes, in the process that holds the lease; every question opens a reader of
+its own, so that no handle outlives its file. A ledger that cannot be opened is reported and tried
+again, never given up.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import apsw
+import msgspec
+
+from instar_host.errors import InstarError, reason
+from instar_host.records import HostContext
+from instar_host.store import backups, sqlite
+from instar_host.store.errors import MissingStore, StoreError
+from instar_tokenledger.config import SECTION, LedgerSettings
+from instar_tokenledger.ingest import Budget, Ingest, Progress
+from instar_tokenledger.ledger import Committed, Ledger
+from instar_tokenledger.opening import STEM, backup_folder, ledger_path, open_ledger
+from instar_tokenledger.queries import Queries
+from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
+from instar_tokenledger.session_queries import SessionQueries
+from instar_tokenledger.usage import TokenSource
+
+TROUBLE = (apsw.Error, OSError, StoreError, InstarError)
+"""What opening or writing a ledger may raise and a later try may cure."""
+
+
+class Reading(NamedTuple):
+    """Questions to the ledger as it stood at one instant."""
+
+    totals: Queries
+    sessions: SessionQueries
+    connection: apsw.Connection
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """How reading fares in this process; all zero where another process reads."""
+
+    progress: Progress | None = None
+    trouble: str | None = None
+    """Why the ledger cannot be written at the moment."""
+    notes: tuple[str, ...] = ()
+    """What opening the ledger had to do: a take-over, a restored backup."""
+    looked_at_ms: int | None = None
+    bytes_per_s: float | None = None
+    """Of the reading since the host started, while it reads."""
+
+
+class LedgerService:
+    """The ledger of one host. Opens nothing before it is asked to."""
+
+    def __init__(self, host: HostContext, sources: Callable[[], list[TokenSource]]) -> None:
+        self._host = host
+        self._sources = sources
+        self._lock = threading.Lock()
+        self._ledger: Ledger | None = None
+        self._ingest: Ingest | None = None
+        self._health = Health()
+        self._busy_s = 0.0
+
+    @property
+    def settings(self) -> LedgerSettings:
+        return self._host.config.section(SECTION, LedgerSettings)
+
+    @property
+    def host(self) -> HostContext:
+        return self._host
+
+    @property
+    def health(self) -> Health:
+        return self._health
+
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """Questions that agree with each other. An empty ledger where there is none yet.
+
+        Raises what opening a database raises; nothing is remembered of a failure.
+        """
+        connection = self._reader()
+        try:
+            totals = Queries(connection)
+            with totals.at_one_instant():
+                yield Reading(totals, SessionQueries(connection), connection)
+        finally:
+            connection.close()
+
+    def open_reader(self) -> apsw.Connection:
+        """A read-only connection for the caller to close. Raises `MissingStore` and the like."""
+        return sqlite.open_reader(ledger_path(self._host.state_dir), application_id=APPLICATION_ID)
+
+    def sources(self) -> list[TokenSource]:
+        """The sources as they are now."""
+        return self._sources()
+
+    def step(self, budget: Budget, stopping: Callable[[], bool]) -> Iterator[Progress]:
+        """Look for changes, then read within `budget`; gives progress as it goes. Needs the lease.
+
+        Raises one of `TROUBLE` with the ledger closed, so that the next step opens it afresh.
+        """
+        with self._lock:
+            try:
+                ingest = self._opened()
+                ingest.look()
+                yield from self._read(ingest, budget, stopping)
+                self._back_up()
+            except TROUBLE as error:
+                self._close()
+                self._health = msgspec.structs.replace(self._health, trouble=reason(error))
+                raise
+
+    def forget_marks(self) -> None:
+        """Make the next step read every transcript from its beginning."""
+        with self._lock:
+            self._opened()
+            if self._ledger is not None:
+                self._ledger.forget_marks()
+            self._close()
+
+    def close(self) -> None:
+        """Finish the step that runs, if any, and close. Idempotent."""
+        with self._lock:
+            self._close()
+
+    def _read(
+        self, ingest: Ingest, budget: Budget, stopping: Callable[[], bool]
+    ) -> Iterator[Progress]:
+        clock = self._host.clock
+        began_s, read_before = clock.monotonic_s(), ingest.progress.bytes_read
+        self._note(ingest.progress, clock.now_ms(), None)
+        yield ingest.progress
+        for progress in ingest.read(budget, stopping):
+            spent_s = clock.monotonic_s() - began_s
+            rate = (progress.bytes_read - read_before) / spent_s if spent_s > 0 else None
+            self._note(progress, clock.now_ms(), rate)
+            yield progress
+
+    def _note(self, progress: Progress, now_ms: int, rate: float | None) -> None:
+        self._health = msgspec.structs.replace(
+            self._health,
+            progress=progress,
+            trouble=None,
+            looked_at_ms=now_ms,
+            bytes_per_s=rate if rate is not None else self._health.bytes_per_s,
+        )
+
+    def _opened(self) -> Ingest:
+        if self._ingest is None:
+            connection, notes = open_ledger(self._host.state_dir, self._host.clock)
+            self._ledger = Ledger(connection)
+            self._health = msgspec.structs.replace(
+                self._health, notes=(*self._health.notes, *notes)
+            )
+            self._ingest = Ingest(
+                self._ledger, self._sources(), self._host.clock, on_commit=self._committed
+            )
+        return self._ingest
+
+    def _committed(self, committed: Committed) -> None:
+        self._host.plugins.notify("tokenledger_committed", batch=committed)
+
+    def _back_up(self) -> None:
+        """A verified copy a day: transcripts get deleted, and the ledger is all that is left."""
+        keep = self.settings.daily_backups
+        if self._ledger is not None and keep:
+            backups.daily_backup(
+                self._ledger.connection,
+                backup_folder(self._host.state_dir),
+                STEM,
+                self._host.clock.now_ms(),
+                keep,
+            )
+
+    def _close(self) -> None:
+        ledger, self._ledger, self._ingest = self._ledger, None, None
+        if ledger is not None:
+            ledger.close()
+
+    def _reader(self) -> apsw.Connection:
+        try:
+            return self.open_reader()
+        except MissingStore:
+            return _empty_ledger()
+
+
+def _empty_ledger() -> apsw.Connection:
+    """A ledger in memory with nothing in it, to answer before the first transcript was read."""
+    connection = apsw.Connection(":memory:")
+    for step in MIGRATIONS:
+        if isinstance(step.script, str):
+            connection.execute(step.script)
+    return connection
+
+
+def file_bytes(path: str) -> int:
+    """Size of the ledger with its log, by stat alone; 0 when there is none."""
+    total = 0
+    for suffix in ("", "-wal"):
+        try:
+            total += os.stat(path + suffix).st_size
+        except FileNotFoundError:
+            continue
+    return total

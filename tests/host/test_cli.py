@@ -339,6 +339,39 @@ def test_a_broken_configuration_is_one_line(tmp_path: Path) -> None:
     assert said.stderr.count("\n") == 1
 
 
+LATE = """
+@hookimpl
+def instar_commands(host):
+    def run(arguments, host, terminal):
+        input()
+        print("nobody reads this", file=terminal.out)
+        return 0
+    return [Command(name="late", summary="", configure=lambda p: None, run=run)]
+"""
+
+
+def test_a_last_word_into_a_closed_pipe_is_quiet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still buffered at the end must not make the interpreter complain on its way out."""
+    site = Site(tmp_path / "site", monkeypatch)
+    site.install("late", LATE)
+    (tmp_path / "config.json").write_text('{"plugins": {"enabled": ["late"]}}', encoding="utf-8")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "instar_host", "--state-dir", str(tmp_path), "late"],
+        env={**os.environ, "PYTHONPATH": str(site.path), "PYTHONUNBUFFERED": ""},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+
+    assert process.communicate(b"go\n", timeout=60)[1] == b""
+    assert process.returncode == 141
+
+
 ENDLESS = """
 @hookimpl
 def instar_commands(host):
@@ -360,7 +393,7 @@ def test_a_broken_pipe_is_quiet_and_an_interrupt_short(
     (tmp_path / "config.json").write_text('{"plugins": {"enabled": ["endless"]}}', encoding="utf-8")
     process = subprocess.Popen(
         [sys.executable, "-m", "instar_host", "--state-dir", str(tmp_path), "endless"],
-        env={**os.environ, "PYTHONPATH": str(site.path)},
+        env={**os.environ, "PYTHONPATH": str(site.path), "PYTHONUNBUFFERED": ""},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

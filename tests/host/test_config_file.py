@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import stat
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,8 @@ def test_a_bom_is_read_past() -> None:
     assert parse('\ufeff{"a": 1}', "x") == {"a": 1}
 
 
-def _count(path: str, rounds: int) -> None:
+def _count(path: str, rounds: int, start: Barrier) -> None:
+    start.wait()
     for _ in range(rounds):
         update(path, ["count"], lambda now: (now or 0) + 1)
 
@@ -196,10 +198,11 @@ def _count(path: str, rounds: int) -> None:
 def test_two_processes_lose_no_edit(path: str) -> None:
     """Reading and writing happen under one lock that all writers take."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_count, args=(path, 40)) for _ in range(2)]
+    start = context.Barrier(2)
+    workers = [context.Process(target=_count, args=(path, 100, start)) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
 
-    assert read(path) == {"count": 80}
+    assert read(path) == {"count": 200}

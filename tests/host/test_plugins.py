@@ -48,8 +48,8 @@ def load(site: Site, state_dir: Path) -> Iterator[Load]:
 
 
 def test_a_third_party_plugin_that_nobody_enabled_is_never_imported(site: Site, load: Load) -> None:
-    """The enable list is read before importing: importing this one would stop the test."""
-    site.install("loud", "raise KeyboardInterrupt")
+    """The enable list is read before anything is imported."""
+    site.install("loud", GOOD)
 
     loud = status(load(), "loud")
 
@@ -60,9 +60,10 @@ def test_a_third_party_plugin_that_nobody_enabled_is_never_imported(site: Site, 
 
 def test_a_disabled_plugin_is_never_imported_even_if_built_in(site: Site, load: Load) -> None:
     """`plugins.disabled` wins over being built in and over `plugins.enabled`."""
-    site.install("core", "raise KeyboardInterrupt", distribution="instar-house")
+    site.install("core", GOOD, distribution="instar-house")
 
     assert status(load(enabled=("core",), disabled=("core",)), "core").state == "disabled"
+    assert site.module("instar-house") not in sys.modules
 
 
 def test_a_built_in_plugin_needs_no_entry(site: Site, load: Load) -> None:
@@ -226,6 +227,7 @@ def test_a_plugin_extends_another_whatever_their_order(site: Site, load: Load) -
     plugins = load(enabled=("user", "acme"))
 
     assert [c.value for c in plugins.collect("acme_things", host=None)] == ["thing"]
+    assert status(plugins, "user").state == "loaded"
 
 
 @pytest.mark.parametrize(
@@ -247,6 +249,14 @@ def test_an_implementation_without_its_owner_waits(
     assert status(plugins, "user").state == "waiting"
     assert status(plugins, "user").error == words
     assert "user" in plugins.running()
+
+
+def test_an_unknown_hook_of_an_owner_that_failed_is_waited_for(site: Site, load: Load) -> None:
+    """Who cannot be asked may have specified it, however near another name is."""
+    site.install("acme", SPECS + "@hookimpl\ndef instar_tiks(): ...")
+    site.install("user", "@hookimpl\ndef acme_thing(host): return []")
+
+    assert status(load(enabled=("acme", "user")), "user").state == "waiting"
 
 
 def test_an_owner_that_is_not_installed_is_waited_for(site: Site, load: Load) -> None:

@@ -102,7 +102,6 @@ class CommandLine:
                 self._add_option(parser, option)
 
     def _add_option(self, parser: argparse.ArgumentParser, option: Option) -> None:
-        repeat = " (may be given several times)" if option.repeatable else ""
         with contextlib.suppress(argparse.ArgumentError):  # the command has such a flag of its own
             parser.add_argument(
                 option.flag,
@@ -110,7 +109,7 @@ class CommandLine:
                 option=option,
                 overrides=self._overrides,
                 metavar=option.metavar,
-                help=option.summary + repeat,
+                help=option.summary,
             )
 
 

@@ -106,7 +106,7 @@ def inspect(
     found_id = _integer(header, _APPLICATION_ID_AT)
     found_version = _integer(header, _USER_VERSION_AT)
     if found_id != application_id:
-        blank = found_id == 0 and _integer(header, _PAGE_COUNT_AT) <= 1 and not _has_log(name)
+        blank = found_id == 0 and 0 <= _integer(header, _PAGE_COUNT_AT) <= 1 and not _has_log(name)
         state: State = "empty" if blank else "foreign"
         return Inspection(state=state, application_id=found_id, user_version=found_version)
     return _inspect_ours(name, application_id, user_version, vfs)
@@ -202,8 +202,8 @@ def _inspect_ours(name: str, expected_id: int, newest: int, vfs: str | None) -> 
     except DAMAGE as error:
         return Inspection(state="corrupt", application_id=expected_id, detail=str(error))
     state: State = "newer" if version > newest else "ours"
-    if found_id != expected_id:
-        state = "corrupt"  # the log belongs to another database
+    if found_id != expected_id or (version < 1 <= newest):
+        state = "corrupt"  # the log of another database, or a version that was never written
     return Inspection(state=state, application_id=found_id, user_version=version)
 
 
@@ -237,4 +237,4 @@ def _read_header(name: str, vfs: str | None) -> bytes:
 
 
 def _integer(header: bytes, at: int) -> int:
-    return int.from_bytes(header[at : at + 4], "big")
+    return int.from_bytes(header[at : at + 4], "big", signed=True)

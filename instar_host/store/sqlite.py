@@ -71,6 +71,8 @@ def open_writer(
     `diagnosis.classify` names.
     """
     policy.check_version()
+    if not migrations:
+        raise ValueError("a database needs at least one migration, or it could not be told apart")
     name = diagnosis.require_utf8(path)
     shared = is_network_filesystem(name)
     if shared and synchronous == "FULL" and not allow_network:

@@ -6,6 +6,7 @@ and that nothing of it is left when the test ends.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Protocol
@@ -126,7 +127,13 @@ def start_host(
 
     def client(headers: dict[str, str]) -> httpx.Client:
         return after.enter_context(
-            httpx.Client(base_url=address, headers=headers, timeout=STOP_S, trust_env=False)
+            httpx.Client(
+                base_url=address,
+                headers=headers,
+                timeout=STOP_S,
+                trust_env=False,
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # loading no CAs saves 50 ms
+            )
         )
 
     return RunningHost(

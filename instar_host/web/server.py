@@ -7,6 +7,7 @@ no connection, task or descriptor behind. Writes no access log: addresses carry 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 
@@ -52,13 +53,33 @@ def address_of(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, told to end by an event instead of looking ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ending = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Keep the Date header fresh until it is time to go."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self.ending.wait()
+
+    def end(self) -> None:
+        """Stop taking connections and close the open ones."""
+        self.should_exit = True
+        self.ending.set()
+
+
 class Server:
     """Serves `app` on `sock` from now until the runtime stops."""
 
     def __init__(self, app: ASGIApp, sock: socket.socket, limits: Limits | None = None) -> None:
         self._sock = sock
         self._task: asyncio.Task[None] | None = None
-        self._server = uvicorn.Server(
+        self._server = _Uvicorn(
             uvicorn.Config(
                 app,
                 http=bounded_by(limits or Limits()),
@@ -90,6 +111,6 @@ class Server:
                 connection.transport.abort()
 
     async def _close(self, seconds: float) -> None:
-        self._server.should_exit = True
+        self._server.end()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=seconds)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pluggy
 
 from instar_host.errors import InstarError
 from instar_host.hookspecs import hookimpl
-from instar_host.records import Command, HostContext, Option, Route, Tick, TickControl
+from instar_host.records import Command, HostContext, Option, Panel, Route, Tick, TickControl
 from instar_tokenledger import hookspecs
 from instar_tokenledger.commands import TokenCommands
 from instar_tokenledger.config import SECTION, LedgerSettings
 from instar_tokenledger.ingest import Budget
 from instar_tokenledger.routes import TICK, TokenRoutes
+from instar_tokenledger.sample import write_sample
 from instar_tokenledger.service import TROUBLE, LedgerService
 from instar_tokenledger.sources.claude_code import claude_code, config_dirs, project_roots
 from instar_tokenledger.usage import TokenSource
 
 CATCHING_UP_S = 0.05
 """Between two ticks while files wait."""
+LISTENING_S = 2.0
+"""Between two looks while somebody watches the page."""
+LOOK_SHARE = 20
+"""With listeners, a look that takes long is repeated after this many times as long."""
+PAGE = Path(__file__).parent / "dashboard" / "tokens.js"
 
 
 class TokenLedgerPlugin:
@@ -75,8 +81,18 @@ class TokenLedgerPlugin:
         ]
 
     @hookimpl
+    def instar_panels(self, host: HostContext) -> Iterable[Panel]:  # noqa: ARG002
+        return [Panel(id="tokens", title="Tokens", module=PAGE, order=10)]
+
+    @hookimpl
+    def instar_sample(self, host: HostContext, folder: Path) -> Mapping[str, Mapping[str, object]]:
+        config = write_sample(folder / "tokenledger", host.clock.now_ms())
+        return {SECTION: {"claudeDirs": [str(config)]}}
+
+    @hookimpl
     def instar_host_stopping(self, host: HostContext) -> None:  # noqa: ARG002
         if self._service is not None:
+            self._service.events.close()
             self._service.close()
 
     def service(self, host: HostContext) -> LedgerService:
@@ -86,7 +102,8 @@ class TokenLedgerPlugin:
         return self._service
 
     def _tick(self, service: LedgerService, control: TickControl) -> float | None:
-        settings = service.settings
+        settings, clock = service.settings, service.host.clock
+        began_s = clock.monotonic_s()
         budget = Budget(
             files=settings.max_files_per_scan,
             bytes=settings.max_bytes_per_scan,
@@ -101,7 +118,12 @@ class TokenLedgerPlugin:
         except TROUBLE as error:
             raise InstarError(f"the ledger cannot be written: {error}") from error
         progress = service.health.progress
-        return CATCHING_UP_S if progress and not progress.caught_up else None
+        if progress and not progress.caught_up:
+            return CATCHING_UP_S
+        if not service.events.listeners:
+            return None
+        took_s = clock.monotonic_s() - began_s
+        return min(settings.idle_interval_ms / 1000, max(LISTENING_S, LOOK_SHARE * took_s))
 
 
 def sources_of(host: HostContext) -> list[TokenSource]:

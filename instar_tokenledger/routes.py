@@ -10,9 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from instar_host.endpoints import HttpError, json_response, text_parameter, whole_parameter
+from instar_host.endpoints import (
+    SSE_HEADERS,
+    HttpError,
+    json_response,
+    text_parameter,
+    whole_parameter,
+)
 from instar_host.errors import reason
-from instar_host.records import HostContext, Parameter, Request, Response, Route
+from instar_host.records import Endpoint, HostContext, Parameter, Request, Response, Route
 from instar_tokenledger import answers
 from instar_tokenledger.errors import BadQuery
 from instar_tokenledger.opening import ledger_path
@@ -83,6 +89,7 @@ class TokenRoutes:
                 {404: "No such session"},
             ),
             self._get("/tokens/status", self.status, "how far reading has come", ()),
+            self._get("/tokens/events", self.events, "what happens, as server-sent events", ()),
         ]
 
     def summary(self, request: Request) -> Response:
@@ -124,6 +131,11 @@ class TokenRoutes:
     def status(self, _request: Request) -> Response:
         return self._answer(self.status_answer)
 
+    async def events(self, _request: Request) -> Response:
+        """`hello`, then `progress`, `committed` and `trouble` as they happen."""
+        self._host.wake(TICK)
+        return Response(headers=SSE_HEADERS, body=self._service.events.stream())
+
     def status_answer(self, reading: Reading) -> Json:
         """How reading fares, with who holds the lease and how the tick fares."""
         lease = self._host.runtime.lease()
@@ -131,6 +143,7 @@ class TokenRoutes:
         more: dict[str, Any] = {
             "lease": {"held": lease.held, "pid": lease.pid},
             "tick": ticks[0] if ticks else None,
+            "places": self._service.places(),
         }
         size = file_bytes(ledger_path(self._host.state_dir))
         return answers.status(reading, self._service.health, size, more)
@@ -159,7 +172,7 @@ class TokenRoutes:
     def _get(
         self,
         path: str,
-        endpoint: Callable[[Request], Response],
+        endpoint: Endpoint,
         summary: str,
         parameters: tuple[Parameter, ...],
         more: dict[int, str] | None = None,

@@ -19,8 +19,9 @@ import msgspec
 from instar_host.errors import InstarError, reason
 from instar_host.records import HostContext
 from instar_host.store import backups, sqlite
-from instar_host.store.errors import MissingStore, StoreError
+from instar_host.store.errors import MissingStore, StoreError, shown
 from instar_tokenledger.config import SECTION, LedgerSettings
+from instar_tokenledger.events import LedgerEvents
 from instar_tokenledger.ingest import Budget, Ingest, Progress
 from instar_tokenledger.ledger import Committed, Ledger
 from instar_tokenledger.opening import STEM, backup_folder, ledger_path, open_ledger
@@ -65,6 +66,8 @@ class LedgerService:
         self._ingest: Ingest | None = None
         self._health = Health()
         self._busy_s = 0.0
+        self.events = LedgerEvents(host.clock)
+        """What happens here, for those who listen."""
 
     @property
     def settings(self) -> LedgerSettings:
@@ -100,6 +103,10 @@ class LedgerService:
         """The sources as they are now."""
         return self._sources()
 
+    def places(self) -> list[str]:
+        """The folders that are looked into for transcripts, printable."""
+        return [shown(os.fsencode(root)) for source in self.sources() for root in source.roots()]
+
     def step(self, budget: Budget, stopping: Callable[[], bool]) -> Iterator[Progress]:
         """Look for changes, then read within `budget`; gives progress as it goes. Needs the lease.
 
@@ -111,9 +118,11 @@ class LedgerService:
                 ingest.look()
                 yield from self._read(ingest, budget, stopping)
                 self._back_up()
+                self.events.settled()
             except TROUBLE as error:
                 self._close()
                 self._health = msgspec.structs.replace(self._health, trouble=reason(error))
+                self.events.trouble(reason(error))
                 raise
 
     def forget_marks(self) -> None:
@@ -150,6 +159,7 @@ class LedgerService:
             looked_at_ms=now_ms,
             bytes_per_s=rate if rate is not None else self._health.bytes_per_s,
         )
+        self.events.progress(progress, self._health.bytes_per_s)
 
     def _opened(self) -> Ingest:
         if self._ingest is None:
@@ -165,6 +175,7 @@ class LedgerService:
 
     def _committed(self, committed: Committed) -> None:
         self._host.plugins.notify("tokenledger_committed", batch=committed)
+        self.events.committed(committed)
 
     def _back_up(self) -> None:
         """A verified copy a day: transcripts get deleted, and the ledger is all that is left."""

@@ -1,0 +1,3 @@
+export async function mount(element, api) {
+  api.replace(element, api.h("h1", null, "Tokens"));
+}

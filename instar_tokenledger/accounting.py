@@ -29,7 +29,7 @@ CHARS_PER_TOKEN = 2.48
 
 Node = tuple[str, str]
 Content = tuple[bytes, int]
-"""A file and a row in it: a hash of the row's own id, or, without one, -1 - its offset."""
+"""A file and the number of a line in it."""
 
 
 class Origin(NamedTuple):
@@ -98,7 +98,7 @@ def request_of(row: UsageRow, path: bytes) -> Request:
     ended = row.has_stop or row.rich
     contents: dict[Content, int] = {}
     if not ended and row.counters.output <= PARTIAL_OUTPUT:
-        contents[content_of(row, path)] = row.content_chars
+        contents = {(path, number): chars for number, chars in row.contents}
     return Request(
         nodes=nodes_of(row),
         row_id="" if row.message_id or row.request_id else row.row_id,
@@ -127,8 +127,9 @@ def absorb_row(request: Request, row: UsageRow, path: bytes) -> None:
     for i in row.iterations:
         _add_iteration(request.iterations, (i.kind, i.index), i.model, i.counters)
     if request.partial:
-        key = content_of(row, path)
-        request.contents[key] = max(row.content_chars, request.contents.get(key, 0))
+        for number, chars in row.contents:
+            key = (path, number)
+            request.contents[key] = max(chars, request.contents.get(key, 0))
     elif request.contents:
         request.contents = {}
 
@@ -151,11 +152,11 @@ def absorb(into: Request, other: Request) -> None:
         into.contents = {}
 
 
-def content_of(row: UsageRow, path: bytes) -> Content:
-    """What a row's content length is counted under, so that a line met twice counts once."""
-    if not row.row_id:
-        return path, -1 - row.offset
-    return path, int.from_bytes(blake2b(row.row_id.encode(), digest_size=7).digest())
+def line_number(row_id: str, offset: int) -> int:
+    """What a line's content is counted under: a hash of its own id, or, without one, its offset."""
+    if not row_id:
+        return -1 - offset
+    return int.from_bytes(blake2b(row_id.encode(), digest_size=7).digest())
 
 
 def unite(requests: Iterable[Request]) -> list[list[Request]]:

@@ -56,9 +56,11 @@ class Iteration(msgspec.Struct, frozen=True, gc=False):
     counters: Counters
 
 
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One line that carries usage. Lines of one request share ids and are merged by the
-    accounting."""
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One line that carries usage, or successive lines of one request that only add to the first.
+
+    Rows of one request share ids and are merged by the accounting.
+    """
 
     session: str
     at_ms: int
@@ -83,8 +85,9 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     rich: bool = False
     """True when the usage block is the full one (iterations, speed or server tools)."""
     iterations: tuple[Iteration, ...] = ()
-    content_chars: int = 0
-    """Code points of content; looked at only while a request is partial."""
+    contents: tuple[tuple[int, int], ...] = ()
+    """(number of a line, code points of its content): the only sign of output that a placeholder
+    leaves. A line met twice has one number, and counts once."""
 
 
 class CostState(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,32 +8,13 @@ goes to the decoder.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import msgspec
 
 from instar_host.store.tail import Lines
-from instar_tokenledger.accounting import PARTIAL_OUTPUT
-from instar_tokenledger.sources.claude_content import content_chars
+from instar_tokenledger.sources.claude_rows import Run, count
 from instar_tokenledger.sources.claude_salvage import Refused, salvage
-from instar_tokenledger.sources.claude_shapes import (
-    CacheCreation,
-    CostLine,
-    IterationUsage,
-    Line,
-    ModelCost,
-    Number,
-    ProgressLine,
-    Usage,
-)
-from instar_tokenledger.usage import (
-    MAX_COUNT,
-    CostState,
-    Counters,
-    Decoded,
-    Iteration,
-    UsageRow,
-)
+from instar_tokenledger.sources.claude_shapes import CostLine, Line, ModelCost, ProgressLine
+from instar_tokenledger.usage import MAX_COUNT, CostState, Counters, Decoded, UsageRow
 
 HEAD_BYTES = 700
 """How far into a line its own type may stand and still be found without a decode."""
@@ -45,9 +26,6 @@ WITHOUT_USAGE = (
     b'agent-name"', b'mode"', b'permission-mode"', b'pr-link"', b'worktree-state"',
     b'atis-latch"', b'tag"',
 )  # fmt: skip
-SYNTHETIC = "<synthetic>"
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MILLISECOND = timedelta(milliseconds=1)
 MICRO = 1_000_000
 OPENING, CLOSING, RETURN = 0x7B, 0x7D, 0x0D
 """The bytes `{`, `}` and carriage return."""
@@ -60,18 +38,19 @@ _undecodable = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 def decode(lines: Lines, _state: bytes = b"") -> Decoded:
     """Every usage row in `lines`, in file order. An unfinished line counts when it is a whole
-    object."""
-    rows: list[UsageRow] = []
-    costs: list[CostState] = []
+    object.
+    """
+    reading = _Reading()
     skips: dict[str, int] = {}
     data, base = lines.data, lines.offset
     for start, end in candidates(data):
         try:
-            _take(data[start:end], base + start, rows, costs)
+            reading.take(data[start:end], base + start)
         except Refused as refused:
             if lines.terminated:  # half a line is not a bad line: the rest of it is still to come
                 skips[refused.reason] = skips.get(refused.reason, 0) + 1
-    return Decoded(rows=rows, cost_states=costs, skips=skips)
+    reading.end_run()
+    return Decoded(rows=reading.rows, cost_states=reading.costs, skips=skips)
 
 
 def candidates(data: bytes) -> list[tuple[int, int]]:
@@ -115,164 +94,67 @@ def _may_count(data: bytes, start: int, end: int) -> bool:
     )
 
 
-def _take(line: bytes, offset: int, rows: list[UsageRow], costs: list[CostState]) -> None:
-    try:
-        parsed = _line.decode(line)
-        if parsed.type == "assistant":
-            rows.append(_row(parsed, offset))
-        elif parsed.type == "progress":
-            _take_quote(_progress.decode(line), offset, rows)
-        elif parsed.type == "cost-state":
-            costs.extend(_cost_states(_cost.decode(line)))
-    except _undecodable:
-        _take_salvaged(line, offset, rows, costs)
+class _Reading:
+    """What has been read of some lines, with the run that may still go on."""
 
+    def __init__(self) -> None:
+        self.rows: list[UsageRow] = []
+        self.costs: list[CostState] = []
+        self._run: Run | None = None
 
-def _take_salvaged(line: bytes, offset: int, rows: list[UsageRow], costs: list[CostState]) -> None:
-    """The slow way, for lines the decoder refuses: lone surrogates, odd types, bad bytes outside
-    the usage."""
-    parsed = salvage(line, at_file_start=offset == 0)
-    if isinstance(parsed, Line):
-        rows.append(_row(parsed, offset))
-    elif isinstance(parsed, ProgressLine):
-        _take_quote(parsed, offset, rows)
-    elif isinstance(parsed, CostLine):
-        costs.extend(_cost_states(parsed))
+    def take(self, line: bytes, offset: int) -> None:
+        """Take in one line. Raises `Refused` for one that should count and cannot."""
+        try:
+            parsed = _line.decode(line)
+            if parsed.type == "assistant":
+                self._take_usage(parsed, offset)
+            elif parsed.type == "progress":
+                self._take_quote(_progress.decode(line), offset)
+            elif parsed.type == "cost-state":
+                self.costs.extend(_cost_states(_cost.decode(line)))
+        except _undecodable:
+            self._take_salvaged(line, offset)
 
+    def end_run(self) -> None:
+        """Make a row of the lines gathered so far."""
+        if self._run is not None:
+            self.rows.append(self._run.row(self.rows[-1] if self.rows else None))
+            self._run = None
 
-def _take_quote(progress: ProgressLine, offset: int, rows: list[UsageRow]) -> None:
-    """A progress line quotes a subagent's line; the quote is all that is left once that file is
-    deleted."""
-    data = progress.data
-    if data is None or data.type != "agent_progress" or data.message is None:
-        return
-    quote = data.message
-    if quote.type != "assistant" or quote.message is None or quote.message.usage is None:
-        return
-    quote.sessionId = quote.sessionId or progress.sessionId
-    quote.cwd = quote.cwd or progress.cwd
-    quote.version = quote.version or progress.version
-    quote.gitBranch = quote.gitBranch or progress.gitBranch
-    quote.agentId = quote.agentId or data.agentId
-    quote.isSidechain = True
-    rows.append(_row(quote, offset))
+    def _take_usage(self, line: Line, offset: int) -> None:
+        if self._run is not None and self._run.takes(line, offset):
+            return
+        self.end_run()
+        self._run = Run(line, offset)
 
+    def _take_salvaged(self, line: bytes, offset: int) -> None:
+        """The slow way, for lines the decoder refuses: lone surrogates, odd types, bad bytes
+        outside the usage."""
+        parsed = salvage(line, at_file_start=offset == 0)
+        if isinstance(parsed, Line):
+            self._take_usage(parsed, offset)
+        elif isinstance(parsed, ProgressLine):
+            self._take_quote(parsed, offset)
+        elif isinstance(parsed, CostLine):
+            self.costs.extend(_cost_states(parsed))
 
-def _row(line: Line, offset: int) -> UsageRow:
-    message = line.message
-    usage = message.usage if message is not None else None
-    if message is None or usage is None:
-        raise Refused("no-usage")
-    if message.model == SYNTHETIC:
-        raise Refused("synthetic")
-    if not line.sessionId:
-        raise Refused("no-session-id")
-    at_ms = instant_ms(line.timestamp)
-    counters = _counters(usage)
-    if not (message.id or line.requestId or line.uuid):
-        raise Refused("no-identity")
-    rich = bool(usage.iterations) or usage.speed is not None or usage.server_tool_use is not None
-    has_stop = bool(message.stop_reason)
-    partial = not has_stop and not rich and counters.output <= PARTIAL_OUTPUT
-    return UsageRow(
-        session=line.sessionId,
-        at_ms=at_ms,
-        offset=offset,
-        counters=counters,
-        message_id=message.id or "",
-        request_id=line.requestId or "",
-        row_id=line.uuid or "",
-        model=message.model or "",
-        tier=usage.service_tier or "",
-        speed=usage.speed or "",
-        project=line.cwd or "",
-        agent=line.agentId or "",
-        branch=line.gitBranch or "",
-        version=line.version or "",
-        sidechain=bool(line.isSidechain),
-        has_stop=has_stop,
-        has_iterations=bool(usage.iterations),
-        rich=rich,
-        iterations=_iterations(usage.iterations) if usage.iterations else (),
-        content_chars=content_chars(message.content) if partial else 0,
-    )
-
-
-def instant_ms(text: str | None) -> int:
-    """Epoch milliseconds of an ISO 8601 instant. A local time names no instant and is refused."""
-    if not text:
-        raise Refused("no-timestamp")
-    try:
-        instant = datetime.fromisoformat(text)
-        at_ms = (instant - EPOCH) // MILLISECOND
-    except (ValueError, TypeError, OverflowError):
-        raise Refused("bad-timestamp") from None
-    if at_ms < 0:
-        raise Refused("bad-timestamp")
-    return at_ms
-
-
-def _counters(usage: Usage) -> Counters:
-    tools = usage.server_tool_use
-    details = usage.output_tokens_details
-    return _checked(
-        usage,
-        tools.web_search_requests if tools else 0,
-        tools.web_fetch_requests if tools else 0,
-        details.thinking_tokens if details else 0,
-    )
-
-
-def _checked(
-    usage: Usage | IterationUsage,
-    searches: Number = 0,
-    fetches: Number = 0,
-    thinking: Number = 0,
-) -> Counters:
-    parts: CacheCreation | None = usage.cache_creation
-    values = (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_creation_input_tokens,
-        usage.cache_read_input_tokens,
-        parts.ephemeral_5m_input_tokens if parts else 0,
-        parts.ephemeral_1h_input_tokens if parts else 0,
-        searches,
-        fetches,
-        thinking,
-    )
-    counters = Counters._make(map(count, values))
-    split = counters.cache_5m + counters.cache_1h
-    return counters if split <= counters.cache_create else counters._replace(cache_create=split)
-
-
-def count(value: Number) -> int:
-    """A counter as a whole number from 0 to 2**53; null is 0, 1e3 is 1000, anything else is
-    refused."""
-    if type(value) is int and 0 <= value <= MAX_COUNT:
-        return value
-    if value is None:
-        return 0
-    if isinstance(value, float) and value.is_integer() and 0 <= value <= MAX_COUNT:
-        return int(value)
-    raise Refused("bad-number")
-
-
-def _iterations(entries: list[IterationUsage]) -> tuple[Iteration, ...]:
-    """What the top level leaves out: advisors, compactions, and every fallback attempt but the
-    serving one."""
-    last_fallback = max(
-        (i for i, entry in enumerate(entries) if entry.type == "fallback_message"), default=-1
-    )
-    found: list[Iteration] = []
-    for i, entry in enumerate(entries):
-        if entry.type == "advisor_message":
-            found.append(Iteration("advisor", i, entry.model or "", _checked(entry)))
-        elif entry.type == "compaction":
-            found.append(Iteration("compaction", i, entry.model or "", _checked(entry)))
-        elif entry.type == "fallback_message" and i != last_fallback:
-            found.append(Iteration("fallback", i, entry.model or "", _checked(entry)))
-    return tuple(found)
+    def _take_quote(self, progress: ProgressLine, offset: int) -> None:
+        """A progress line quotes a subagent's line; the quote is all that is left once that file is
+        deleted.
+        """
+        data = progress.data
+        if data is None or data.type != "agent_progress" or data.message is None:
+            return
+        quote = data.message
+        if quote.type != "assistant" or quote.message is None or quote.message.usage is None:
+            return
+        quote.sessionId = quote.sessionId or progress.sessionId
+        quote.cwd = quote.cwd or progress.cwd
+        quote.version = quote.version or progress.version
+        quote.gitBranch = quote.gitBranch or progress.gitBranch
+        quote.agentId = quote.agentId or data.agentId
+        quote.isSidechain = True
+        self._take_usage(quote, offset)
 
 
 def _cost_states(line: CostLine) -> list[CostState]:

@@ -1,0 +1,244 @@
+"""Successive lines of one request, gathered into one usage row.
+
+Claude Code writes a line a content block, each with the usage so far. As long as a line only adds
+to those before it, the request is told by the first (where and when) and the last (how much), so
+the rest need not be merged one by one. A line that does anything else begins a row of its own,
+which the accounting merges.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from operator import ge
+
+from instar_tokenledger.accounting import PARTIAL_OUTPUT, line_number
+from instar_tokenledger.sources.claude_content import content_chars
+from instar_tokenledger.sources.claude_salvage import Refused
+from instar_tokenledger.sources.claude_shapes import (
+    CacheCreation,
+    IterationUsage,
+    Line,
+    Message,
+    Number,
+    Usage,
+)
+from instar_tokenledger.usage import MAX_COUNT, Counters, Iteration, UsageRow
+
+SYNTHETIC = "<synthetic>"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+class Run:
+    """Successive lines of one request, each at least as much as the one before."""
+
+    __slots__ = (
+        "_contents",
+        "_counters",
+        "_first",
+        "_message",
+        "_offset",
+        "_stop",
+        "_usage",
+        "_when",
+    )
+
+    def __init__(self, line: Line, offset: int) -> None:
+        """Begin with a line. Raises `Refused` for one that cannot count."""
+        message = line.message
+        usage = message.usage if message is not None else None
+        if message is None or usage is None:
+            raise Refused("no-usage")
+        if message.model == SYNTHETIC:
+            raise Refused("synthetic")
+        if not line.sessionId:
+            raise Refused("no-session-id")
+        self._when = instant(line.timestamp)
+        self._counters = _counters(usage)
+        if not (message.id or line.requestId or line.uuid):
+            raise Refused("no-identity")
+        self._first = line
+        self._message = message
+        self._offset = offset
+        self._usage = usage
+        self._stop = bool(message.stop_reason)
+        self._contents = [(line.uuid, offset, message.content)]
+
+    def takes(self, line: Line, offset: int) -> bool:
+        """Add a line if it belongs here and only adds; false leaves the run as it was."""
+        message, first = line.message, self._first
+        if message is None or message.usage is None or not self._is_same(line, message, first):
+            return False
+        try:
+            when = datetime.fromisoformat(line.timestamp or "")
+            if when < self._when:
+                return False
+        except (ValueError, TypeError):  # no instant, or one without an offset
+            return False
+        stop = bool(message.stop_reason)
+        if self._stop and not stop:
+            return False
+        if message.usage != self._usage:
+            if not _only_adds(self._usage, message.usage):
+                return False
+            try:
+                counters = _counters(message.usage)
+            except Refused:
+                return False
+            if not all(map(ge, counters, self._counters)):
+                return False
+            self._counters, self._usage = counters, message.usage
+        self._stop = stop
+        self._contents.append((line.uuid, offset, message.content))
+        return True
+
+    def row(self, before: UsageRow | None) -> UsageRow:
+        """The run as one row. Texts equal to those of the row `before` are shared with it."""
+        first, message, usage = self._first, self._message, self._usage
+        rich = _is_rich(usage)
+        partial = not self._stop and not rich and self._counters.output <= PARTIAL_OUTPUT
+        session, project = first.sessionId or "", first.cwd or ""
+        agent, branch, version = first.agentId or "", first.gitBranch or "", first.version or ""
+        model, tier = message.model or "", usage.service_tier or ""
+        if before is not None:  # equal texts become one object, which makes looking them up cheap
+            session = before.session if session == before.session else session
+            project = before.project if project == before.project else project
+            agent = before.agent if agent == before.agent else agent
+            branch = before.branch if branch == before.branch else branch
+            version = before.version if version == before.version else version
+            model = before.model if model == before.model else model
+            tier = before.tier if tier == before.tier else tier
+        return UsageRow(
+            session=session,
+            at_ms=(self._when - EPOCH) // MILLISECOND,
+            offset=self._offset,
+            counters=self._counters,
+            message_id=message.id or "",
+            request_id=first.requestId or "",
+            row_id=first.uuid or "",
+            model=model,
+            tier=tier,
+            speed=usage.speed or "",
+            project=project,
+            agent=agent,
+            branch=branch,
+            version=version,
+            sidechain=bool(first.isSidechain),
+            has_stop=self._stop,
+            has_iterations=bool(usage.iterations),
+            rich=rich,
+            iterations=_iterations(usage.iterations) if usage.iterations else (),
+            contents=self._measured() if partial else (),
+        )
+
+    def _is_same(self, line: Line, message: Message, first: Line) -> bool:
+        known = self._message
+        return (
+            message.id == known.id
+            and bool(message.id)
+            and line.requestId == first.requestId
+            and line.sessionId == first.sessionId
+            and message.model == known.model
+            and line.cwd == first.cwd
+            and line.isSidechain == first.isSidechain
+            and line.agentId == first.agentId
+            and line.gitBranch == first.gitBranch
+            and line.version == first.version
+        )
+
+    def _measured(self) -> tuple[tuple[int, int], ...]:
+        chars: dict[int, int] = {}
+        for row_id, offset, content in self._contents:
+            number = line_number(row_id or "", offset)
+            chars[number] = max(content_chars(content), chars.get(number, 0))
+        return tuple(chars.items())
+
+
+def instant(text: str | None) -> datetime:
+    """An ISO 8601 instant from 1970 on. A local time names no instant and is refused."""
+    if not text:
+        raise Refused("no-timestamp")
+    try:
+        when = datetime.fromisoformat(text)
+        if when < EPOCH:
+            raise Refused("bad-timestamp")
+    except (ValueError, TypeError, OverflowError):
+        raise Refused("bad-timestamp") from None
+    return when
+
+
+def _only_adds(old: Usage, new: Usage) -> bool:
+    """True when nothing that describes `old` is lost or changed in `new`, counters aside."""
+    return (
+        old.service_tier == new.service_tier
+        and (not old.iterations or old.iterations == new.iterations)
+        and (not old.speed or old.speed == new.speed)
+        and (not _is_rich(old) or _is_rich(new))
+    )
+
+
+def _is_rich(usage: Usage) -> bool:
+    return bool(usage.iterations) or usage.speed is not None or usage.server_tool_use is not None
+
+
+def _counters(usage: Usage) -> Counters:
+    tools = usage.server_tool_use
+    details = usage.output_tokens_details
+    return _checked(
+        usage,
+        tools.web_search_requests if tools else 0,
+        tools.web_fetch_requests if tools else 0,
+        details.thinking_tokens if details else 0,
+    )
+
+
+def _checked(
+    usage: Usage | IterationUsage,
+    searches: Number = 0,
+    fetches: Number = 0,
+    thinking: Number = 0,
+) -> Counters:
+    parts: CacheCreation | None = usage.cache_creation
+    values = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_creation_input_tokens,
+        usage.cache_read_input_tokens,
+        parts.ephemeral_5m_input_tokens if parts else 0,
+        parts.ephemeral_1h_input_tokens if parts else 0,
+        searches,
+        fetches,
+        thinking,
+    )
+    counters = Counters._make(map(count, values))
+    split = counters.cache_5m + counters.cache_1h
+    return counters if split <= counters.cache_create else counters._replace(cache_create=split)
+
+
+def count(value: Number) -> int:
+    """A counter as a whole number from 0 to 2**53; null is 0, 1e3 is 1000, anything else is
+    refused."""
+    if type(value) is int and 0 <= value <= MAX_COUNT:
+        return value
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= MAX_COUNT:
+        return int(value)
+    raise Refused("bad-number")
+
+
+def _iterations(entries: list[IterationUsage]) -> tuple[Iteration, ...]:
+    """What the top level leaves out: advisors, compactions, and every fallback attempt but the
+    serving one."""
+    last_fallback = max(
+        (i for i, entry in enumerate(entries) if entry.type == "fallback_message"), default=-1
+    )
+    found: list[Iteration] = []
+    for i, entry in enumerate(entries):
+        if entry.type == "advisor_message":
+            found.append(Iteration("advisor", i, entry.model or "", _checked(entry)))
+        elif entry.type == "compaction":
+            found.append(Iteration("compaction", i, entry.model or "", _checked(entry)))
+        elif entry.type == "fallback_message" and i != last_fallback:
+            found.append(Iteration("fallback", i, entry.model or "", _checked(entry)))
+    return tuple(found)

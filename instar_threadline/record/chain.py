@@ -122,7 +122,8 @@ def sealed(read: ReadEntry, direction: Direction, previous: str, keyring: Keyrin
     key = keyring.get(read.entry.key)
     if key is None:
         return None
-    return hmac.compare_digest(_mac(read.body, direction, previous, key), read.chain)
+    expected = _mac(read.body, direction, previous, key)
+    return hmac.compare_digest(expected.encode(), read.chain.encode())
 
 
 def read_entries(descriptor: int, offset: int, size: int) -> Iterator[ReadEntry]:
@@ -163,7 +164,7 @@ def read_head(data: bytes, direction: Direction, keyring: Keyring) -> Head | Non
         key = keyring.get(head.key)
         if key is None:
             found.append(msgspec.structs.replace(head, known=False))
-        elif hmac.compare_digest(_head_mac(head, direction, key), head.mac):
+        elif hmac.compare_digest(_head_mac(head, direction, key).encode(), head.mac.encode()):
             found.append(head)
     return max(found, key=lambda head: (head.known, head.n), default=None)
 

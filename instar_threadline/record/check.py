@@ -93,9 +93,11 @@ class ChainCheck:
         n: int = 0,
         mac: str = GENESIS,
         chain_offset: int = 0,
+        log_offset: int = 0,
         chained: bool,
     ) -> None:
         """`n`, `mac`: the entry before `chain_offset`. `chained`: whether a chain is expected."""
+        self._line_end = log_offset
         self.findings: list[Finding] = []
         """The first of them, at most `MAX_FINDINGS`."""
         self.count = 0
@@ -167,6 +169,14 @@ class ChainCheck:
     def _check(
         self, offset: int, data: bytes, wanted: str, i: int, last_at: dict[str, int]
     ) -> CheckedLine:
+        try:
+            return self._judge(offset, data, wanted, i, last_at)
+        finally:
+            self._line_end = offset + len(data) + 1
+
+    def _judge(
+        self, offset: int, data: bytes, wanted: str, i: int, last_at: dict[str, int]
+    ) -> CheckedLine:
         while True:
             front = self._front()
             if front is None:
@@ -216,6 +226,8 @@ class ChainCheck:
         self._n, self._mac, self._chained = entry.n, read.chain, True
         if entry.kind == "resumed":
             self._resumed(entry)
+        if entry.kind == "adopted" and before_n != 1:  # the very first one is what was there before
+            self._find("inserted", n=entry.n, offset=entry.offset, lines=entry.lines)
         self._queue(
             _Pulled(
                 entry=entry,
@@ -309,7 +321,8 @@ class ChainCheck:
         self._take()
         if entry.kind != "adopted":
             return
-        if self._hash_of != entry.n and entry.length:
+        seen_before = log_end_after(entry) <= self._line_end  # and called inserted then
+        if self._hash_of != entry.n and entry.length and not seen_before:
             self._report(self._gone("missing", [entry]))
         elif self._hasher is not None and self._hasher.hexdigest() != entry.digest:
             self._find("altered", n=entry.n, offset=entry.offset, lines=entry.lines)

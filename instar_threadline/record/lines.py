@@ -21,7 +21,6 @@ import msgspec
 from instar_threadline.messages import (
     UNKNOWN_AGENT,
     Direction,
-    Identity,
     Integrity,
     Message,
     NewMessage,
@@ -171,10 +170,9 @@ def members_of(
     return {k: whole_text(v) if isinstance(v, str) else v for k, v in members.items()}
 
 
-def identity_key(identity: Identity) -> int:
+def identity_key(identity: tuple[str, str, str, str]) -> int:
     """A signed 64-bit number for an identity. Different identities may share one: compare them."""
-    joined = "\0".join(part.replace("\0", "\0\0") + "\0." for part in identity)
-    raw = hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    raw = hashlib.blake2b("\0".join(identity).encode(), digest_size=8).digest()
     return int.from_bytes(raw, "big", signed=True)
 
 

@@ -186,6 +186,7 @@ class StreamReader:
                 n=place.n,
                 mac=place.mac,
                 chain_offset=place.chain_offset,
+                log_offset=place.offset,
                 chained=opened.chained,
             )
         return self._check

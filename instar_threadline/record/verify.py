@@ -18,9 +18,15 @@ from typing import Literal
 import msgspec
 
 from instar_host.records import Record
-from instar_threadline.messages import DIRECTIONS, Direction
+from instar_threadline.messages import DIRECTIONS, Direction, Integrity
 from instar_threadline.record.chain import Head
-from instar_threadline.record.check import COMPLETENESS, MAX_FINDINGS, CheckedLine, Finding
+from instar_threadline.record.check import (
+    COMPLETENESS,
+    MAX_FINDINGS,
+    CheckedLine,
+    Finding,
+    FindingKind,
+)
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import Layout, layout
 from instar_threadline.record.lines import Line, identity_key, integrity_of, message_of, read_line
@@ -145,31 +151,33 @@ class Tally:
 
 def count_line(
     tally: Tally, segment: int, checked: CheckedLine, keyring: Keyring
-) -> tuple[Line | None, str]:
-    """Count a line, and its finding if its own MAC does not hold; returns (line, integrity)."""
+) -> tuple[Line | None, Integrity]:
+    """Count a line, and its finding if its own MAC does not hold; returns (line, what its MAC
+    says).
+
+    No line: it cannot be read as one.
+    """
     tally.lines += 1
-    counter = {"chained": "chained", "unchained": "unchained"}.get(checked.status, "outside")
-    setattr(tally, counter, getattr(tally, counter) + 1)
-    read = read_line(checked.data)
-    if isinstance(read, str):
-        integrity = "unreadable"
+    if checked.status == "chained":
+        tally.chained += 1
+    elif checked.status == "unchained":
+        tally.unchained += 1
     else:
-        integrity = integrity_of(checked.data, read, keyring, checked.key)
+        tally.outside += 1
+    read = read_line(checked.data)
+    line = None if isinstance(read, str) else read
+    integrity: Integrity = "malformed"
+    if line is not None:
+        integrity = integrity_of(checked.data, line, keyring, checked.key)
     if integrity == "unknown-key":
         tally.unknown_keys += 1
-    if checked.status in ("altered", "outside") or integrity in ("unreadable", "bad-mac", "no-mac"):
+    reported = checked.status in ("altered", "outside")
+    if reported or line is None or integrity in ("bad-mac", "no-mac"):
         tally.bad += 1
-        if checked.status not in ("altered", "outside"):
-            tally.add(
-                Finding(
-                    kind="unreadable" if integrity == "unreadable" else "bad-mac",
-                    direction=tally.direction,
-                    segment=segment,
-                    n=checked.n,
-                    offset=checked.offset,
-                )
-            )
-    return (None if isinstance(read, str) else read), integrity
+        if not reported:
+            kind: FindingKind = "unreadable" if line is None else "bad-mac"
+            tally.add(_finding(kind, tally.direction, segment, checked))
+    return line, integrity
 
 
 def head_finding(
@@ -226,16 +234,16 @@ def _find_copy(
     mark = (identity, checked.data[-16:])
     if mark in seen:
         tally.bad += 1
-        tally.add(
-            Finding(
-                kind="inserted",
-                direction=tally.direction,
-                segment=segment,
-                n=checked.n,
-                offset=checked.offset,
-            )
-        )
+        tally.add(_finding("inserted", tally.direction, segment, checked))
     seen.add(mark)
+
+
+def _finding(
+    kind: FindingKind, direction: Direction, segment: int, checked: CheckedLine
+) -> Finding:
+    return Finding(
+        kind=kind, direction=direction, segment=segment, n=checked.n, offset=checked.offset
+    )
 
 
 def as_json(verdict: Verdict) -> bytes:

@@ -246,3 +246,13 @@ def test_lines_signed_with_a_lost_key_are_of_unknown_integrity(copy: Copy) -> No
     (copy.folder / "threadline" / "keyring.json").unlink()
     verdict = verify(copy.folder, keyring(copy.folder, "a new token"))
     assert verdict.streams[0].integrity == "unknown"
+
+
+def test_what_was_slipped_in_between_appends_stays_known(copy: Copy) -> None:
+    """A replayed line at the end is taken into the chain by the next append, and still named."""
+    copy.inbox.write_bytes(b"".join([*copy.lines(), copy.lines()[3]]))
+    assert not copy.verdict().ok
+    open_log(copy.folder).record([received("later")])
+    inbox = copy.verdict().streams[0]
+    assert inbox.first_bad is not None
+    assert (inbox.first_bad.kind, inbox.missing) == ("inserted", 0)

@@ -1,0 +1,297 @@
+"""The index of the log: filled in bounded steps by the one process that may, thrown away at will.
+
+Promises that rows and places are saved in one transaction, so a step is done or not done; that the
+index of the same files is the same whatever the steps were; and that no line, however broken, stops
+it. A log that was cut or rewritten behind the index, another generation of the tables, or a damaged
+database mean: begin anew. It never writes to the log.
+
+One thread at a time; readers have connections of their own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+import apsw
+import msgspec
+
+from instar_host.store.sqlite import close_writer, write_transaction
+from instar_threadline.messages import DIRECTIONS, Direction
+from instar_threadline.record import schema
+from instar_threadline.record.check import CheckedLine, Finding
+from instar_threadline.record.keyring import Keyring
+from instar_threadline.record.layout import layout
+from instar_threadline.record.lines import MAX_INSTANT_MS, read_line
+from instar_threadline.record.projection import Projection
+from instar_threadline.record.reader import Batch, Place, StreamReader
+from instar_threadline.record.rows import Row, row_of
+from instar_threadline.record.verify import Tally, count_line, head_finding
+from instar_threadline.record.wordindex import Words, open_disposable
+
+FILE_NAME = os.path.join("server-data", "threadline-index.db")
+WORDS_FILE_NAME = os.path.join("server-data", "threadline-words.db")
+STEP_BYTES = 1 << 20
+BATCH_LINES = 20_000
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step did."""
+
+    rows: tuple[Row, ...] = ()
+    """What became visible; of a long step the first part only."""
+    at_end: bool = True
+    rebuilt: bool = False
+
+
+class _Stream:
+    """One direction: where it is read to, and what was counted."""
+
+    def __init__(self, direction: Direction, reader: StreamReader, tally: Tally) -> None:
+        self.direction: Direction = direction
+        self.reader = reader
+        self.tally = tally
+        self.at = -MAX_INSTANT_MS
+        """The instant of the last line read."""
+        self.at_end = False
+        self.witness_n, self.witness_mac = 0, ""
+
+
+class Index:
+    """Keeps the index of one state directory. Made in the process that holds the lease."""
+
+    def __init__(
+        self, state_dir: str | os.PathLike[str], keyring: Keyring, now_ms: Callable[[], int]
+    ) -> None:
+        """Opens or creates the database. Raises StoreError or apsw.Error when it cannot."""
+        self._state_dir = os.fspath(state_dir)
+        self._keyring = keyring
+        self._now_ms = now_ms
+        path = os.path.join(self._state_dir, FILE_NAME)
+        self._connection = open_disposable(path, schema.APPLICATION_ID, schema.MIGRATIONS, now_ms)
+        self._streams: dict[Direction, _Stream] = {}
+        if schema.meta(self._connection, "generation") != schema.GENERATION:
+            self.reset()
+        self._load()
+        self._words = Words(path, os.path.join(self._state_dir, WORDS_FILE_NAME), now_ms)
+
+    def catch_up(
+        self, stopping: Callable[[], bool] = lambda: False, *, max_steps: int | None = None
+    ) -> Progress:
+        """Read what is new. With `max_steps` it may stop before the end; `at_end` says so.
+
+        Raises OSError, StoreError, LogBusy or apsw.Error; what was committed before stays.
+        """
+        rows: list[Row] = []
+        rebuilt, steps = False, 0
+        for stream in self._streams.values():
+            stream.at_end = stream.reader.idle()
+        while not all(stream.at_end for stream in self._streams.values()):
+            if stopping() or (max_steps is not None and steps >= max_steps):
+                return Progress(rows=tuple(rows), at_end=False, rebuilt=rebuilt)
+            steps += 1
+            try:
+                found = self._step()
+            except BaseException:
+                self._load()
+                raise
+            if found is None:
+                rebuilt = True
+                rows.clear()
+                self._words.finish()
+                self.reset()
+                self._load()
+            elif len(rows) < BATCH_LINES:
+                rows += found
+        self._words.finish()
+        return Progress(rows=tuple(rows), rebuilt=rebuilt)
+
+    def reset(self) -> None:
+        """Throw the projection away; what each chain had come to is remembered as a witness."""
+        with write_transaction(self._connection):
+            kept = _witnesses(self._connection)
+            schema.drop(self._connection)
+            schema.create(self._connection)
+            for direction, n, mac in kept:
+                _save_stream(self._connection, direction, Place(), _Counts(), n, mac)
+
+    def close(self) -> None:
+        """Close the databases."""
+        self._words.close()
+        close_writer(self._connection)
+
+    def _load(self) -> None:
+        query = "SELECT direction, place, tally, witness_n, witness_mac FROM streams"
+        rows = schema.rows(self._connection, query)
+        stored = {row[0]: row[1:] for row in rows}
+        for direction in DIRECTIONS:
+            place, tally, n, mac = Place(), Tally(direction), 0, ""
+            if direction in stored:
+                raw, counts, n, mac = stored[direction]
+                place = msgspec.json.decode(raw, type=Place)
+                _restore(tally, msgspec.json.decode(counts, type=_Counts))
+                tally.findings = _findings(self._connection, direction)
+            reader = StreamReader(layout(self._state_dir, direction), self._keyring, place)
+            stream = self._streams[direction] = _Stream(direction, reader, tally)
+            stream.witness_n, stream.witness_mac = n, mac
+            stream.at = _last_at(self._connection, direction)
+
+    def _step(self) -> list[Row] | None:
+        """One transaction: about `BATCH_LINES` lines. None: a file was rewritten, begin anew."""
+        rows: list[Row] = []
+        unreadable: list[tuple[str, int, int, int, str]] = []
+        lines = 0
+        while lines < BATCH_LINES:
+            stream = self._behind()
+            if stream is None:
+                break
+            batch = stream.reader.read(STEP_BYTES)
+            if batch.rewritten:
+                return None
+            self._count(stream, batch)
+            lines += len(batch.lines)
+            for checked in batch.lines:
+                self._take(stream, batch.segment, checked, rows, unreadable)
+            stream.at_end = batch.at_end
+        added = self._commit(rows, unreadable)
+        self._words.follow()
+        return added
+
+    def _behind(self) -> _Stream | None:
+        """The direction to read next: the one whose last line is older."""
+        open_streams = [stream for stream in self._streams.values() if not stream.at_end]
+        return min(open_streams, key=lambda stream: stream.at, default=None)
+
+    def _count(self, stream: _Stream, batch: Batch) -> None:
+        fresh = list(batch.findings)
+        tally = stream.tally
+        tally.unknown_keys += batch.unknown_keys
+        if batch.at_end:
+            n = stream.reader.chain_n
+            head = head_finding(
+                stream.reader.files, batch.head, n, chained=batch.chained, segment=batch.segment
+            )
+            fresh += [found for found in (batch.short, head) if found is not None]
+            if stream.witness_n > n:
+                fresh.append(
+                    Finding(
+                        kind="rolled-back",
+                        direction=stream.direction,
+                        segment=batch.segment,
+                        n=n + 1,
+                        lines=stream.witness_n - n,
+                    )
+                )
+            else:
+                stream.witness_n, stream.witness_mac = n, batch.place.mac
+        known = {_finding_key(found) for found in tally.findings}
+        fresh = [found for found in fresh if _finding_key(found) not in known]
+        for found in fresh:
+            tally.add(found)
+        tally.finding_count += batch.count - len(batch.findings)
+
+    def _take(
+        self,
+        stream: _Stream,
+        segment: int,
+        checked: CheckedLine,
+        rows: list[Row],
+        unreadable: list[tuple[str, int, int, int, str]],
+    ) -> None:
+        line, integrity = count_line(stream.tally, segment, checked, self._keyring)
+        direction = stream.direction
+        if line is None:
+            reason = read_line(checked.data)
+            place = (direction, segment, checked.offset, len(checked.data), str(reason))
+            unreadable.append(place)
+            return
+        row = row_of(direction, segment, checked, line, integrity, stream.at)
+        row.at = min(max(row.at, -MAX_INSTANT_MS), MAX_INSTANT_MS)
+        stream.at = row.at
+        rows.append(row)
+
+    def _commit(
+        self,
+        rows: list[Row],
+        unreadable: Iterable[tuple[str, int, int, int, str]],
+    ) -> list[Row]:
+        with write_transaction(self._connection) as connection:
+            added = Projection(connection).add(rows)
+            connection.executemany(
+                "INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?, ?, ?)", unreadable
+            )
+            for stream in self._streams.values():
+                _save_findings(connection, stream.tally.findings)
+                _save_stream(
+                    connection,
+                    stream.direction,
+                    stream.reader.place,
+                    _counts(stream.tally),
+                    stream.witness_n,
+                    stream.witness_mac,
+                )
+        return added
+
+
+class _Counts(msgspec.Struct, kw_only=True):
+    lines: int = 0
+    chained: int = 0
+    unchained: int = 0
+    outside: int = 0
+    bad: int = 0
+    unknown_keys: int = 0
+    missing: int = 0
+    finding_count: int = 0
+
+
+def _restore(tally: Tally, counts: _Counts) -> None:
+    for name in _Counts.__struct_fields__:
+        setattr(tally, name, getattr(counts, name))
+
+
+def _counts(tally: Tally) -> _Counts:
+    return _Counts(**{name: getattr(tally, name) for name in _Counts.__struct_fields__})
+
+
+def _findings(connection: apsw.Connection, direction: Direction) -> list[Finding]:
+    rows = schema.rows(connection, "SELECT finding FROM findings WHERE direction = ?", (direction,))
+    return [msgspec.json.decode(row[0], type=Finding) for row in rows]
+
+
+def _finding_key(finding: Finding) -> tuple[int, int, int, str]:
+    return finding.segment, finding.offset, finding.n, finding.kind
+
+
+def _save_findings(connection: apsw.Connection, findings: Iterable[Finding]) -> None:
+    connection.executemany(
+        "INSERT OR IGNORE INTO findings VALUES (?, ?, ?, ?, ?, ?)",
+        ((f.direction, f.segment, f.offset, f.n, f.kind, msgspec.json.encode(f)) for f in findings),
+    )
+
+
+def _witnesses(connection: apsw.Connection) -> list[tuple[Direction, int, str]]:
+    there = schema.rows(connection, "SELECT 1 FROM sqlite_schema WHERE name = 'streams'")
+    if not there:
+        return []
+    rows = schema.rows(connection, "SELECT direction, witness_n, witness_mac FROM streams")
+    return [(direction, n, mac) for direction in DIRECTIONS for d, n, mac in rows if d == direction]
+
+
+def _save_stream(
+    connection: apsw.Connection,
+    direction: Direction,
+    place: Place,
+    counts: _Counts,
+    n: int,
+    mac: str,
+) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?)",
+        (direction, msgspec.json.encode(place), msgspec.json.encode(counts), n, mac),
+    )
+
+
+def _last_at(connection: apsw.Connection, direction: Direction) -> int:
+    query = "SELECT id FROM messages WHERE direction = ? ORDER BY id DESC LIMIT 1"
+    found = schema.rows(connection, query, (direction,))
+    return int(found[0][0]) // schema.IDS_A_MS if found else -MAX_INSTANT_MS

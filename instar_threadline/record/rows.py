@@ -1,0 +1,220 @@
+"""From checked lines to rows of the index: ids in the order of time, threads kept up to date. Pure.
+
+Promises that the figures of a thread are the same for any order of arrival: while messages come
+in the order of time they are carried on; a thread that gets one out of turn is marked `stale`, to
+be counted anew from its rows. Every inbound message that waits counts for the latency, until the
+next outbound one strictly later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from instar_threadline.messages import UNKNOWN_AGENT, Direction, Integrity, Message, Position
+from instar_threadline.record.check import CheckedLine, Status
+from instar_threadline.record.lines import Line, identity_key, instant_ms, message_of
+from instar_threadline.record.schema import IDS_A_MS
+
+SUBJECT_CHARS = 200
+
+
+class Row(msgspec.Struct, kw_only=True, gc=False):
+    """A message on its way into the index."""
+
+    direction: Direction
+    line: Line
+    peer: str
+    peer_name: str
+    at_ms: int | None
+    at: int
+    """What it is ordered by: its instant, or that of the line before it when it names none."""
+    integrity: Integrity
+    verified: bool
+    status: Status
+    segment: int
+    offset: int
+    length: int
+    identity: int
+    id: int = 0
+    conflict: bool = False
+
+    def same_as(self) -> tuple[str, str, str, str]:
+        """The identity in full."""
+        return self.direction, self.peer, self.line.thread_id, self.line.id
+
+    def message(self) -> Message:
+        """The message as everybody sees it."""
+        position = Position(
+            direction=self.direction, segment=self.segment, offset=self.offset, length=self.length
+        )
+        message = message_of(self.direction, self.line, self.integrity, position)
+        return msgspec.structs.replace(message, conflict=self.conflict)
+
+
+def row_of(
+    direction: Direction,
+    segment: int,
+    checked: CheckedLine,
+    line: Line,
+    integrity: Integrity,
+    at: int,
+) -> Row:
+    """The row of a line. `at`: the instant before it, for a line that names none."""
+    if direction == "in":
+        peer, name = line.from_ or UNKNOWN_AGENT, line.sender_name
+    else:
+        peer, name = line.to or UNKNOWN_AGENT, line.recipient_name
+    at_ms = instant_ms(line.timestamp)
+    return Row(
+        direction=direction,
+        line=line,
+        peer=peer,
+        peer_name=name,
+        at_ms=at_ms,
+        at=at if at_ms is None else at_ms,
+        integrity=integrity,
+        verified=integrity == "ok" and not line.unverified,
+        status=checked.status,
+        segment=segment,
+        offset=checked.offset,
+        length=len(checked.data),
+        identity=identity_key((direction, peer, line.thread_id, line.id)),
+        conflict=line.conflict,
+    )
+
+
+class ThreadFigures(msgspec.Struct, kw_only=True):
+    """One row of `threads`."""
+
+    id: int
+    thread_id: str
+    peer: str
+    peer_name: str
+    peer_direction: str
+    peer_at: int
+    subject: str
+    inbound: int
+    outbound: int
+    first_at: int
+    last_at: int
+    waiting: int = 0
+    """Inbound messages that no outbound one has followed yet."""
+    waiting_sum: int = 0
+    """Sum of their instants, ms."""
+    waits: int = 0
+    """Inbound messages that were followed by an outbound one."""
+    waits_sum: int = 0
+    """How long they waited in all, ms."""
+    unverified: int = 0
+    bad: int = 0
+    unchained: int = 0
+    conflicts: int = 0
+    mixed: int = 0
+    """1 when more than one peer wrote in it."""
+    stale: bool = False
+    """Something came out of turn: count anew. Never stored."""
+
+
+def new_thread(row: Row, id_: int) -> ThreadFigures:
+    """A thread before its first message is added."""
+    return ThreadFigures(
+        id=id_,
+        thread_id=row.line.thread_id,
+        peer=row.peer,
+        peer_name=row.peer_name,
+        peer_direction=row.direction,
+        peer_at=row.at,
+        subject=(row.line.text or "")[:SUBJECT_CHARS],
+        inbound=0,
+        outbound=0,
+        first_at=row.at,
+        last_at=row.at,
+    )
+
+
+def add(thread: ThreadFigures, row: Row) -> None:
+    """Count a message that is new to the thread."""
+    at = row.at
+    if at < thread.last_at or (at == thread.last_at and thread.inbound + thread.outbound):
+        thread.stale = True
+    if row.direction == "in":
+        thread.inbound += 1
+        thread.waiting += 1
+        thread.waiting_sum += at
+    else:
+        thread.outbound += 1
+        thread.waits += thread.waiting
+        thread.waits_sum += thread.waiting * at - thread.waiting_sum
+        thread.waiting = thread.waiting_sum = 0
+    thread.first_at = min(thread.first_at, at)
+    thread.last_at = max(thread.last_at, at)
+    if row.peer != thread.peer and row.peer != UNKNOWN_AGENT:
+        thread.mixed = 1
+    if row.direction == "in" and thread.peer_direction == "out":
+        _take_peer(thread, row)
+    _count_integrity(thread, row)
+
+
+def latency(rows: list[tuple[str, int]]) -> tuple[int, int, int, int]:
+    """(waiting, sum of their instants, waits, sum of the waits) of (direction, at) in time
+    order."""
+    waiting: list[int] = []
+    waits = waits_sum = 0
+    for direction, at in rows:
+        if direction == "in":
+            waiting.append(at)
+            continue
+        answered = [begun for begun in waiting if begun < at]
+        waits += len(answered)
+        waits_sum += sum(at - begun for begun in answered)
+        waiting = waiting[len(answered) :]
+    return len(waiting), sum(waiting), waits, waits_sum
+
+
+class Slots:
+    """Gives out message ids in the order of time."""
+
+    def __init__(self, last_in: Callable[[int, int], int | None]) -> None:
+        """`last_in(low, high)`: the highest id already given in that range, None if there is
+        none."""
+        self._last_in = last_in
+        self._next: dict[int, int] = {}
+        self._hop: dict[int, int] = {}
+
+    def take(self, at: int) -> int:
+        """A free id for a message of that instant; near it when its own millisecond is full."""
+        step, start = 1, at
+        while True:
+            at = self._hop.get(at, at)
+            low = at * IDS_A_MS
+            free = self._next.get(at)
+            if free is None:
+                last = self._last_in(low, low + IDS_A_MS - 1)
+                free = low if last is None else last + 1
+            if free < low + IDS_A_MS:
+                self._next[at] = free + 1
+                if at != start:
+                    self._hop[start] = at
+                return free
+            at += step
+            step *= 2
+
+
+def _take_peer(thread: ThreadFigures, row: Row) -> None:
+    thread.peer = row.peer
+    thread.peer_name = row.peer_name
+    thread.peer_direction = "in"
+    thread.peer_at = row.at
+
+
+def _count_integrity(thread: ThreadFigures, row: Row) -> None:
+    if not row.verified:
+        thread.unverified += 1
+    if row.integrity in ("bad-mac", "no-mac") or row.status in ("altered", "outside"):
+        thread.bad += 1
+    if row.status == "unchained":
+        thread.unchained += 1
+    if row.conflict:
+        thread.conflicts += 1

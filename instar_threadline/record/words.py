@@ -1,0 +1,46 @@
+"""Text as the search sees it: folded one character to one character. Pure.
+
+Promises that a folded text has as many characters as the text, so that a place found in the one
+is the same place in the other (lower-casing a whole text does not promise that: `İ` becomes two
+characters). What is indexed and what is looked for pass through the same fold, and nothing of a
+query is ever syntax.
+"""
+
+from __future__ import annotations
+
+TRIGRAM = 3
+CONTEXT_CHARS = 60
+
+
+def fold(text: str) -> str:
+    """`text` in lower case, character by character; NUL, which the index cannot hold, is U+FFFD."""
+    lowered = text.lower() if text.isascii() else "".join(_FOLDS[c] for c in text)
+    return lowered.replace("\0", "\ufffd") if "\0" in lowered else lowered
+
+
+def expression(folded: str) -> str:
+    """The match expression of the text index for a folded query of three characters or more.
+
+    Every text that contains the query contains all its trigrams; whether it contains the query is
+    looked up in the text itself.
+    """
+    grams = dict.fromkeys(folded[i : i + TRIGRAM] for i in range(len(folded) - TRIGRAM + 1))
+    return " AND ".join('"' + gram.replace('"', '""') + '"' for gram in grams)
+
+
+def snippet(text: str, start: int, length: int) -> str:
+    """Sixty characters either side of the match, with `«»` around it and `…` where it was cut."""
+    begin, end = max(0, start - CONTEXT_CHARS), min(len(text), start + length + CONTEXT_CHARS)
+    head = ("…" if begin else "") + text[begin:start]
+    tail = text[start + length : end] + ("…" if end < len(text) else "")
+    return f"{head}«{text[start : start + length]}»{tail}"
+
+
+class _Folds(dict[str, str]):
+    def __missing__(self, character: str) -> str:
+        lowered = character.lower()
+        folded = self[character] = lowered if len(lowered) == 1 else character
+        return folded
+
+
+_FOLDS = _Folds()  # a cache of a pure function: at most one entry a character of Unicode

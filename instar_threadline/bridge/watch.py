@@ -1,0 +1,58 @@
+"""What the worker of a chat is told once, and what it asks of the plugin around it.
+
+Promises types only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from instar_threadline.bridge.policy import Decision
+from instar_threadline.bridge.rows import Row
+from instar_threadline.bridge.target import Pace
+
+SETTLE_MS = 5_000
+"""After an unclear attempt to make a topic, what is still on its way gets this long to arrive."""
+
+Settled = Literal["delivered", "dead"]
+
+
+class Watch(Protocol):
+    """What the worker asks of the plugin around it; answers may change at any time."""
+
+    def may_send(self) -> bool:
+        """True while this process holds the lease and is not stopping."""
+        ...
+
+    def is_on(self) -> bool:
+        """The person's switch; while off, only what was asked for by name is sent."""
+        ...
+
+    def is_quiet(self) -> bool:
+        """True in quiet hours."""
+        ...
+
+    def recheck(self, row: Row) -> Decision:
+        """Policy, asked again at the moment of sending."""
+        ...
+
+    def settled(
+        self, rows: Sequence[Row], status: Settled, topic_id: int | None, reason: str
+    ) -> None:
+        """Rows were delivered or parked; called after the commit."""
+        ...
+
+
+class ChatOptions(Struct, frozen=True, kw_only=True):
+    """What one chat's worker is told once."""
+
+    target: str
+    chat_id: int
+    local_name: str
+    pace: Pace
+    zone: tzinfo = UTC
+    settle_ms: int = SETTLE_MS

@@ -1,0 +1,160 @@
+"""The worker of one chat: one call under way, in order, at the allowed pace, whatever happens.
+
+Promises that every row ends delivered, skipped by a decision, or parked with a placeholder;
+that rows of a lane are sent in order; that an attempt whose end nobody knows is resolved before
+anything else is sent, and its second copy, if there may be one, is marked. Every effect stands
+in the database before it is tried and after it is known. Never holds the database while it
+waits for Telegram, never sleeps by itself: `step` says when to call again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from instar_host.clock import Clock
+from instar_threadline.bridge import flight as flights
+from instar_threadline.bridge import target as targets
+from instar_threadline.bridge.aftermath import Aftermath, Done, Probed, should_probe
+from instar_threadline.bridge.compose import Composer, marked
+from instar_threadline.bridge.flight import Flight
+from instar_threadline.bridge.outbox import Outbox
+from instar_threadline.bridge.port import (
+    Ambiguous,
+    ChatError,
+    ChatPort,
+)
+from instar_threadline.bridge.render import (
+    Document,
+    Part,
+    Piece,
+)
+from instar_threadline.bridge.target import TargetState
+from instar_threadline.bridge.topics import Topics
+from instar_threadline.bridge.watch import ChatOptions, Watch
+
+IDLE_S = 30.0
+
+
+class ChatWorker:
+    """Sends what waits for one chat. One thread at a time."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        topics: Topics,
+        port: ChatPort,
+        watch: Watch,
+        options: ChatOptions,
+        *,
+        clock: Clock,
+        random: Callable[[], float],
+    ) -> None:
+        """`random` returns a number in [0, 1); it only spreads waits."""
+        self._outbox = outbox
+        self._topics = topics
+        self._port = port
+        self._watch = watch
+        self._options = options
+        self._name = options.target
+        self._clock = clock
+        self._can = port.capabilities()
+        self._composer = Composer(
+            outbox, topics, watch, options, clock=clock, capabilities=self._can
+        )
+        self._aftermath = Aftermath(
+            outbox, topics, port, watch, options, clock=clock, random=random
+        )
+        self._enter()
+
+    def step(self) -> float:
+        """Do the next operation, if one is due; seconds until the next call makes sense."""
+        if not self._watch.may_send():
+            return IDLE_S
+        state = targets.load(self._outbox.connection, self._name)
+        wait_ms = state.wait_ms(self._clock.now_ms(), self._options.pace)
+        if wait_ms > 0:
+            return wait_ms / 1000
+        under_way = flights.load(self._outbox.connection, self._name)
+        if under_way is not None and not self._watch.is_on():
+            return IDLE_S
+        flight = under_way[0] if under_way is not None else self._composer.next(state)
+        if flight is None:
+            return IDLE_S
+        self._attempt(state, flight)
+        state = targets.load(self._outbox.connection, self._name)
+        return state.wait_ms(self._clock.now_ms(), self._options.pace) / 1000
+
+    def resume(self) -> None:
+        """Forget a pause: a person says that it is mended. A pause of Telegram's own stays."""
+        with self._outbox.transaction() as db:
+            state = targets.load(db, self._name)
+            state.paused, state.paused_until_ms = "", 0
+            state.topics_blocked, state.topics_blocked_until_ms = "", 0
+            targets.save(db, state)
+
+    def _enter(self) -> None:
+        """Take up what an earlier process left, and notice another chat."""
+        self._outbox.add_target(self._name)
+        with self._outbox.transaction() as db:
+            state = targets.load(db, self._name)
+            if state.configured_chat_id != self._options.chat_id:
+                if state.configured_chat_id:
+                    self._topics.forget_chat(self._name)
+                    state.blocked_until_ms = state.high_message_id = 0
+                state.configured_chat_id = state.chat_id = self._options.chat_id
+            state.paused, state.paused_until_ms = "", 0
+            left = flights.load(db, self._name)
+            if left is not None and left[1]:
+                flights.save(db, self._name, replace(left[0], doubtful=True), sending=False)
+                settle_until = self._clock.now_ms() + self._options.settle_ms
+                if left[0].kind == "create":
+                    state.blocked_until_ms = max(state.blocked_until_ms, settle_until)
+            targets.save(db, state)
+        if state.chat_id != self._options.chat_id:
+            self._port.move_to(state.chat_id)
+
+    def _attempt(self, state: TargetState, flight: Flight) -> None:
+        """Write down what is about to happen, let it happen, write down what did."""
+        if not flight.doubtful:
+            flight = replace(flight, high_before=state.high_message_id)
+        with self._outbox.transaction() as db:
+            state.begins(self._clock.now_ms())
+            targets.save(db, state)
+            flights.save(db, self._name, flight, sending=True)
+        try:
+            done = self._call(flight)
+        except ChatError as error:
+            self._aftermath.failed(flight, error)
+        except Exception as error:  # noqa: BLE001 - a host's port: nobody knows what happened
+            self._aftermath.failed(flight, Ambiguous(f"the sink failed ({type(error).__name__})"))
+        else:
+            self._aftermath.succeeded(flight, done)
+
+    def _call(self, flight: Flight) -> Done:
+        port = self._port
+        if flight.kind == "correct":
+            part = flight.pieces[0]
+            assert isinstance(part, Part)
+            port.edit(flight.message_id, part)
+            return None
+        if flight.kind == "reopen":
+            assert flight.topic_id is not None
+            port.reopen_topic(flight.topic_id)
+            return None
+        if flight.kind == "create":
+            if should_probe(flight, self._can):
+                candidate = flight.high_before + flight.probed + 1
+                return Probed(port.has_topic(candidate, flight.name))
+            return port.create_topic(flight.name)
+        piece = self._piece(flight)
+        if isinstance(piece, Document):
+            return port.send_document(flight.topic_id, piece, silent=flight.silent)
+        return port.send(flight.topic_id, piece, silent=flight.silent)
+
+    def _piece(self, flight: Flight) -> Piece:
+        """The piece to send; marked at once where a second copy could not be found out later."""
+        piece = flight.pieces[flight.step]
+        traceable = {"edit", "message-ids"} <= self._can and isinstance(piece, Part)
+        return piece if traceable or not flight.doubtful else marked(piece)

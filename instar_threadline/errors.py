@@ -39,3 +39,7 @@ class InvalidSettings(ThreadlineError):
 class IndexUnavailable(ThreadlineError):
     """There is no index to answer from yet; it is being built, or the process that builds is
     gone."""
+
+
+class BadCursor(ThreadlineError):
+    """A cursor that was not given out here."""

@@ -51,7 +51,7 @@ class _Stream:
         self.direction: Direction = direction
         self.reader = reader
         self.tally = tally
-        self.at = -MAX_INSTANT_MS
+        self.at = 0
         """The instant of the last line read."""
         self.at_end = False
         self.witness_n, self.witness_mac = 0, ""
@@ -294,4 +294,4 @@ def _save_stream(
 def _last_at(connection: apsw.Connection, direction: Direction) -> int:
     query = "SELECT id FROM messages WHERE direction = ? ORDER BY id DESC LIMIT 1"
     found = schema.rows(connection, query, (direction,))
-    return int(found[0][0]) // schema.IDS_A_MS if found else -MAX_INSTANT_MS
+    return int(found[0][0]) // schema.IDS_A_MS if found else 0

@@ -85,6 +85,7 @@ CREATE TABLE threads(
   mixed INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX threads_by_last ON threads(last_at DESC, id DESC);
+CREATE INDEX threads_by_peer ON threads(peer, peer_name);
 CREATE TABLE unreadable(
   direction TEXT NOT NULL,
   segment INTEGER NOT NULL,

@@ -1,0 +1,154 @@
+"""Connections that read the index, shared by the threads that answer.
+
+Promises that a connection is used by one thread at a time and that a failure closes them all, so
+that an index that was replaced is found again. No cursor is ever left open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import apsw
+import msgspec
+
+from instar_host.store.errors import StoreError
+from instar_host.store.sqlite import open_reader
+from instar_threadline.errors import IndexUnavailable
+from instar_threadline.messages import Direction, Identity, Message, Position
+from instar_threadline.record import schema
+from instar_threadline.record.index import FILE_NAME, WORDS_FILE_NAME
+from instar_threadline.record.lines import identity_key
+from instar_threadline.record.reader import Place
+
+MAX_IDLE = 4
+
+MESSAGE_COLUMNS = (
+    "m.id, m.direction, m.message_id, t.thread_id, m.peer, m.peer_name, m.sender, m.sender_name,"
+    " m.text, m.timestamp, m.at_ms, m.trust_level, m.outcome, m.in_reply_to, m.integrity, m.status,"
+    " m.verified, m.conflict, m.segment, m.offset, m.length"
+)
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A message as the index has it."""
+
+    id: int
+    message: Message
+    status: str
+
+
+class Readers:
+    """Readers of one index. Callable from any thread."""
+
+    def __init__(self, state_dir: str | os.PathLike[str]) -> None:
+        self._path = os.path.join(os.fspath(state_dir), FILE_NAME)
+        self._words = os.path.join(os.fspath(state_dir), WORDS_FILE_NAME)
+        self._lock = threading.Lock()
+        self._idle: list[apsw.Connection] = []
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[apsw.Connection]:
+        """A connection for the block, in one read transaction.
+
+        Raises IndexUnavailable when there is no index, or it cannot be read now.
+        """
+        try:
+            connection = self._take()
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        except (apsw.Error, StoreError, OSError) as error:
+            self.close()
+            raise IndexUnavailable(f"The index of messages cannot be read: {error}") from error
+        self._give_back(connection)
+
+    def close(self) -> None:
+        """Close what is idle; connections are opened anew when they are wanted."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def covered(self, direction: Direction) -> tuple[int, int]:
+        """(segment, offset) before which the index knows every line; (0, 0) without an index."""
+        try:
+            with self.connection() as connection:
+                found = schema.rows(
+                    connection, "SELECT place FROM streams WHERE direction = ?", (direction,)
+                )
+        except IndexUnavailable:
+            return (0, 0)
+        if not found:
+            return (0, 0)
+        place = msgspec.json.decode(found[0][0], type=Place)
+        return place.segment, place.offset
+
+    def find(self, identity: Identity) -> Sequence[Message]:
+        """The messages of an identity. Raises StoreError when the index is gone by now."""
+        query = (
+            f"SELECT {MESSAGE_COLUMNS} FROM messages m JOIN threads t ON t.id = m.thread"
+            " WHERE m.identity = ? ORDER BY m.id"
+        )
+        try:
+            with self.connection() as connection:
+                found = schema.rows(connection, query, (identity_key(identity),))
+        except IndexUnavailable as error:
+            raise StoreError(str(error)) from error
+        messages = [stored(row).message for row in found]
+        return [message for message in messages if message.identity == identity]
+
+    def _take(self) -> apsw.Connection:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        connection = open_reader(self._path, application_id=schema.APPLICATION_ID)
+        if os.path.exists(self._words):
+            connection.execute("ATTACH ? AS texts", (self._words,))
+        return connection
+
+    def _give_back(self, connection: apsw.Connection) -> None:
+        with self._lock:
+            if len(self._idle) < MAX_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+def stored(row: Sequence[Any]) -> Stored:
+    """A message from the columns of `MESSAGE_COLUMNS`."""
+    (id_, direction, message_id, thread_id, peer, peer_name, sender, sender_name, text, timestamp,
+     at_ms, trust, outcome, in_reply_to, integrity, status, verified, conflict, segment, offset,
+     length) = row  # fmt: skip
+    message = Message(
+        direction=direction,
+        id=message_id,
+        thread_id=thread_id,
+        counterparty=peer,
+        counterparty_name=peer_name,
+        text=text,
+        timestamp=timestamp,
+        timestamp_ms=at_ms,
+        sender=sender,
+        sender_name=sender_name,
+        trust_level=trust,
+        outcome=outcome,
+        in_reply_to=in_reply_to,
+        verified=bool(verified),
+        integrity=integrity,
+        conflict=bool(conflict),
+        position=Position(direction=direction, segment=segment, offset=offset, length=length),
+    )
+    return Stored(id=id_, message=message, status=status)
+
+
+def json_list(values: Sequence[object]) -> str:
+    """A list as `json_each` takes it."""
+    return json.dumps(list(values))

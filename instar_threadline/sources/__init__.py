@@ -1,0 +1,3 @@
+"""Where threadline reads from besides its own log: state files of the host, and other plugins."""
+
+from __future__ import annotations

@@ -15,7 +15,7 @@ import msgspec
 
 from instar_host.store import sqlite
 from instar_host.store.tail import Mark
-from instar_tokenledger import request_rows, rollups
+from instar_tokenledger import readings, request_rows, rollups
 from instar_tokenledger.accounting import Request, absorb, unite
 from instar_tokenledger.batch import Batch, FileProgress
 from instar_tokenledger.interning import Interned
@@ -142,7 +142,17 @@ class Ledger:
             added += len(merged.fresh)
             changed += len(merged.updated)
             sessions |= {c.after.session for c in merged.changes if c.after is not None}
+        for source, rows in batch.readings.items():
+            said = readings.commit(self._connection, self._names, source, rows, self._new_id)
+            rollups.apply(self._connection, self._names, said.changes)
+            added += said.added
+            changed += said.changed
+            sessions |= {c.after.session for c in said.changes if c.after is not None}
         return added, changed, sessions
+
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
 
     def _merged(self, source: str, requests: list[Request]) -> _Merged:
         """What has to be written once `requests` have met those stored."""

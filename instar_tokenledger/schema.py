@@ -202,6 +202,28 @@ CREATE INDEX session_totals_last ON session_totals (last_ms);
 """Projects and models are numbers of `names`, 0 for none; quarters and days count from 1970 in
 UTC."""
 
+READINGS = f"""
+-- What agents said of totals that only run on: each distinct reading, whole. The requests are the
+-- differences; `request` is the one of a reading, null where it adds nothing.
+CREATE TABLE running_totals (
+    id INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL REFERENCES sources,
+    name TEXT NOT NULL,
+    UNIQUE (source, name)
+) STRICT;
+CREATE TABLE readings (
+    id INTEGER PRIMARY KEY,
+    total INTEGER NOT NULL REFERENCES running_totals,
+    request INTEGER,
+    at_ms INTEGER NOT NULL,
+    place INTEGER NOT NULL REFERENCES places,
+    offset INTEGER NOT NULL,
+    variant INTEGER NOT NULL REFERENCES variants,
+    {_COUNTER_COLUMNS}
+) STRICT;
+CREATE INDEX readings_total ON readings (total, at_ms);
+"""
+
 QUARTER_MS = 15 * 60 * 1000
 DAY_MS = 24 * 60 * 60 * 1000
 
@@ -215,5 +237,6 @@ largest index."""
 MIGRATIONS = (
     Migration(title="requests and where they came from", script=TABLES),
     Migration(title="totals by quarter, day and session", script=ROLLUPS),
+    Migration(title="readings of running totals", script=READINGS),
 )
 """The n-th leads to schema version n. A released one is never changed: another is added."""

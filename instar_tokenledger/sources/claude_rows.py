@@ -36,6 +36,7 @@ class Run:
         "_contents",
         "_counters",
         "_first",
+        "_iterations",
         "_message",
         "_offset",
         "_stop",
@@ -55,6 +56,7 @@ class Run:
             raise Refused("no-session-id")
         self._when = instant(line.timestamp)
         self._counters = _counters(usage)
+        self._iterations = _iterations(usage.iterations)
         if not (message.id or line.requestId or line.uuid):
             raise Refused("no-identity")
         self._first = line
@@ -83,11 +85,13 @@ class Run:
                 return False
             try:
                 counters = _counters(message.usage)
+                iterations = _iterations(message.usage.iterations)
             except Refused:
                 return False
             if not all(map(ge, counters, self._counters)):
                 return False
-            self._counters, self._usage = counters, message.usage
+            self._counters, self._iterations = counters, iterations
+            self._usage = message.usage
         self._stop = stop
         self._contents.append((line.uuid, offset, message.content))
         return True
@@ -127,7 +131,7 @@ class Run:
             has_stop=self._stop,
             has_iterations=bool(usage.iterations),
             rich=rich,
-            iterations=_iterations(usage.iterations) if usage.iterations else (),
+            iterations=self._iterations,
             contents=self._measured() if partial else (),
         )
 
@@ -227,9 +231,11 @@ def count(value: Number) -> int:
     raise Refused("bad-number")
 
 
-def _iterations(entries: list[IterationUsage]) -> tuple[Iteration, ...]:
+def _iterations(entries: list[IterationUsage] | None) -> tuple[Iteration, ...]:
     """What the top level leaves out: advisors, compactions, and every fallback attempt but the
     serving one."""
+    if not entries:
+        return ()
     last_fallback = max(
         (i for i, entry in enumerate(entries) if entry.type == "fallback_message"), default=-1
     )

@@ -27,7 +27,8 @@ def recounted(home: LedgerHome) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def _tokens_of(*chars: Any) -> int:
-    return round(chars[0] / 2.48)  # SQL would round a half up, the rule rounds it to even
+    length: float = chars[0]
+    return round(length / 2.48)  # SQL would round a half up, the rule rounds it to even
 
 
 _ENTRIES = """

@@ -29,21 +29,28 @@ from instar_host.records import (
 )
 
 if TYPE_CHECKING:
+    from instar_host.adapters.asgi import Mounted, mount
+    from instar_host.broadcast import Broadcast
     from instar_host.config import Config
+    from instar_host.endpoints import HttpError
     from instar_host.lease import Lease
     from instar_host.plugins import Contribution, Outcome, Plugins, PluginStatus
+    from instar_host.runtime import Runtime
     from instar_host.settings import Settings
 
 __all__ = [
+    "Broadcast",
     "Clock",
     "Command",
     "Config",
     "ConfigError",
     "Contribution",
     "HostContext",
+    "HttpError",
     "InstarError",
     "Lease",
     "LeaseHeld",
+    "Mounted",
     "Option",
     "Outcome",
     "Panel",
@@ -55,6 +62,7 @@ __all__ = [
     "Request",
     "Response",
     "Route",
+    "Runtime",
     "Settings",
     "SystemClock",
     "TelegramPort",
@@ -65,9 +73,15 @@ __all__ = [
     "UsageError",
     "hookimpl",
     "hookspec",
+    "mount",
 ]
 
 _LATER = {
+    "Broadcast": "broadcast",
+    "HttpError": "endpoints",
+    "Mounted": "adapters.asgi",
+    "Runtime": "runtime",
+    "mount": "adapters.asgi",
     "Config": "config",
     "Contribution": "plugins",
     "Lease": "lease",

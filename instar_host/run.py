@@ -144,7 +144,11 @@ class Run:
     def spawn(self, work: Coroutine[Any, Any, None], closer: Closer | None) -> None:
         if closer is not None:
             self._closers.append(closer)
-        self.loop.call_soon_threadsafe(self._adopt, work)
+        try:
+            self.loop.call_soon_threadsafe(self._adopt, work)
+        except RuntimeError:  # its loop has ended already
+            work.close()
+            raise self._error or InstarError("The host has ended.") from None
 
     def on_stopping(self, tell: Callable[[], None]) -> Callable[[], None]:
         with self._lock:

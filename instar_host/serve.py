@@ -77,9 +77,11 @@ def serve_until(
     try:
         Server(build_app(runtime, policy, clock=host.clock), sock).start(runtime)
         runtime.publish_address(address)
-        runtime.wait_ready()
-        _greet(options, host, terminal, address, policy.token)
-        ready(address)
+        while not (stop.is_set() or runtime.wait_ready(LOOK_S)):
+            pass  # plugins still load; a signal may end the wait
+        if not stop.is_set():
+            _greet(options, host, terminal, address, policy.token)
+            ready(address)
         _watch(runtime.lease_status, stop, terminal)
     finally:
         ended = runtime.stop()

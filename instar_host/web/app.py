@@ -37,7 +37,7 @@ from instar_host.web.guard import Authorize, Guard
 from instar_host.web.limits import Limits
 from instar_host.web.own_routes import own_routes
 from instar_host.web.policy import SAFE_METHODS, Policy, body_refusal
-from instar_host.web.streams import Stream, on_host_loop
+from instar_host.web.streams import HostGone, Stream, on_host_loop
 from instar_host.web.table import Match, RouteTable, route_path
 from instar_host.workers import WorkersBusy
 
@@ -105,6 +105,8 @@ class HostApp:
             return error_answer(exc.status, exc.error, **exc.more)
         except WorkersBusy:
             return _later("Too many requests wait already")
+        except HostGone:
+            return _later("The host is stopping")
         except TimeoutError:
             timeout_ms = round(self._limits.request_timeout_s * 1000)
             return error_answer(408, "Request timeout", timeoutMs=timeout_ms)

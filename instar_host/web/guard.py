@@ -59,7 +59,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await _close_websocket(scope, receive, send)
+            await close_websocket(scope, receive, send)
             return
 
         async def send_dressed(message: Message) -> None:
@@ -122,7 +122,8 @@ class _Failures:
         return slow
 
 
-async def _close_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+async def close_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    """There are no websockets here."""
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})

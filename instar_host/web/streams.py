@@ -26,12 +26,27 @@ FIRST_CHUNK_S = 0.5
 END = object()
 
 
+class HostGone(Exception):  # noqa: N818 - says what happened
+    """The host stopped under a request that another loop serves."""
+
+
 async def on_host_loop(runtime: Runtime, work: Coroutine[Any, Any, T]) -> T:
-    """Await `work` on the host's loop, from whichever loop this is."""
+    """Await `work` on the host's loop, from whichever loop this is. Raises HostGone."""
     loop = runtime.loop
     if asyncio.get_running_loop() is loop:
         return await work
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, loop))
+    try:
+        future = asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError:  # its loop is closed
+        work.close()
+        raise HostGone from None
+    try:
+        return await asyncio.wrap_future(future)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise HostGone from None
 
 
 class Stream:
@@ -74,7 +89,7 @@ class Stream:
             await asyncio.wait({self._first})
         aclose = getattr(self._chunks, "aclose", None)
         if aclose is not None:
-            with contextlib.suppress(RuntimeError):  # it ends by itself, or its loop has ended
+            with contextlib.suppress(RuntimeError, HostGone):  # it ends by itself, or with its loop
                 await on_host_loop(self._runtime, _await(aclose()))
 
     async def _next_unless(self, ending: set[asyncio.Task[None]]) -> object:
@@ -84,7 +99,7 @@ class Stream:
         if not task.done():
             return END
         self._first = None
-        return task.result()
+        return END if isinstance(task.exception(), HostGone) else task.result()
 
     async def _next(self) -> object:
         return await on_host_loop(self._runtime, _anext(self._chunks))

@@ -9,6 +9,7 @@ reader can stop in time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,11 +31,24 @@ class FileProgress(msgspec.Struct, kw_only=True):
     skips: dict[str, int]
 
 
+class Lone(NamedTuple):
+    """A request that a batch knows by one row only: most are, and need not be made a `Request`."""
+
+    path: bytes
+    row: UsageRow
+
+
+Key = tuple[str, str]
+"""(message id, request id) of a request's rows; (`ROW_ID`, row id) where there is neither."""
+
+ROW_ID = "\0"
+
+
 class Batch:
-    """An uncommitted batch. `requests` are keyed by their first row's ids, within each source."""
+    """An uncommitted batch. Requests are keyed by the ids of their rows, within each source."""
 
     def __init__(self) -> None:
-        self.requests: dict[str, dict[tuple[str, str], Request]] = {}
+        self.requests: dict[str, dict[Key, Request | Lone]] = {}
         self.readings: dict[str, list[tuple[bytes, UsageRow]]] = {}
         """Rows of cumulative sources, with their files."""
         self.cost_states: dict[tuple[str, str], CostState] = {}
@@ -81,18 +95,20 @@ class Batch:
         )
 
     def _add_rows(
-        self, requests: dict[tuple[str, str], Request], path: bytes, rows: Sequence[UsageRow]
+        self, requests: dict[Key, Request | Lone], path: bytes, rows: Sequence[UsageRow]
     ) -> None:
         self.rows += len(rows)
         for row in rows:
             key = (row.message_id, row.request_id)
             if key == ("", ""):
-                key = ("\0", row.row_id)
-            request = requests.get(key)
-            if request is None:
-                requests[key] = request_of(row, path)
-            else:
-                absorb_row(request, row, path)
+                key = (ROW_ID, row.row_id)
+            known = requests.get(key)
+            if known is None:
+                requests[key] = Lone(path, row)
+                continue
+            if isinstance(known, Lone):
+                known = requests[key] = request_of(known.row, known.path)
+            absorb_row(known, row, path)
 
     def _add_costs(self, states: Sequence[CostState]) -> None:
         for state in states:

@@ -35,42 +35,51 @@ class Interned:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._ids: dict[tuple[str, object], int] = {}
+        self._sources = _Table(connection, "sources", "name")
+        self._sessions = _Table(connection, "sessions", "name")
+        self._names = _Table(connection, "names", "name")
+        self._folders = _Table(connection, "folders", "path")
+        self._files: dict[bytes, int] = {}
+        self._place_ids: dict[Place, int] = {}
         self._places: dict[int, Place] = {}
+        self._variants: dict[tuple[str, str, str], int] = {}
 
     def forget(self) -> None:
         """Trust nothing remembered: what a transaction added may be gone with it."""
-        self._ids.clear()
-        self._places.clear()
+        for table in (self._sources, self._sessions, self._names, self._folders):
+            table.forget()
+        for cache in (self._files, self._place_ids, self._places, self._variants):
+            cache.clear()
 
     def source(self, name: str) -> int:
-        return self._id("sources", "name", name)
+        return self._sources.id(name)
 
     def session(self, name: str) -> int:
-        return self._id("sessions", "name", name)
+        return self._sessions.id(name)
 
     def name(self, text: str) -> int | None:
         """A project, agent, branch or version; None for the empty text."""
-        return self._id("names", "name", text) if text else None
+        return self._names.id(text) if text else None
 
     def file(self, path: bytes) -> int | None:
         """The id of a file by its absolute path; None for `NO_FILE`."""
-        if path == NO_FILE:
-            return None
-        known = self._ids.get(("files", path))
+        known = self._files.get(path)
         if known is not None:
             return known
-        folder_path, _, name = path.rpartition(b"/")
-        folder = self._id("folders", "path", folder_path)
-        found = self._one("SELECT id FROM files WHERE folder = ? AND name = ?", (folder, name))
+        if path == NO_FILE:
+            return None
+        folder, _, name = path.rpartition(b"/")
+        values = (self._folders.id(folder), name)
+        found = self._one(
+            "INSERT INTO files (folder, name) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING id",
+            values,
+        )
         if found is None:
-            found = self._one(
-                "INSERT INTO files (folder, name) VALUES (?, ?) RETURNING id", (folder, name)
-            )
-        return self._remember(("files", path), found)
+            found = self._one("SELECT id FROM files WHERE folder = ? AND name = ?", values)
+        return _remembered(self._files, path, found)
 
     def place(self, place: Place) -> int:
-        known = self._ids.get(("places", place))
+        known = self._place_ids.get(place)
         if known is not None:
             return known
         values = (
@@ -91,29 +100,32 @@ class Interned:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 values,
             )
-        return self._remember(("places", place), found)
+        return _remembered(self._place_ids, place, found)
 
     def place_of(self, place_id: int) -> Place:
         """The place with this id."""
-        if place_id not in self._places:
-            if len(self._places) >= MAX_CACHED:
-                self._places.clear()
-            self._places[place_id] = self._read_place(place_id)
-        return self._places[place_id]
+        known = self._places.get(place_id)
+        if known is None:
+            known = self._read_place(place_id)
+            _bound(self._places)
+            self._places[place_id] = known
+        return known
 
     def variant(self, model: str, tier: str, speed: str) -> int:
-        known = self._ids.get(("variants", (model, tier, speed)))
+        values = (model, tier, speed)
+        known = self._variants.get(values)
         if known is not None:
             return known
-        values = (model, tier, speed)
         found = self._one(
-            "SELECT id FROM variants WHERE model = ? AND tier = ? AND speed = ?", values
+            "INSERT INTO variants (model, tier, speed) VALUES (?, ?, ?)"
+            " ON CONFLICT DO NOTHING RETURNING id",
+            values,
         )
         if found is None:
             found = self._one(
-                "INSERT INTO variants (model, tier, speed) VALUES (?, ?, ?) RETURNING id", values
+                "SELECT id FROM variants WHERE model = ? AND tier = ? AND speed = ?", values
             )
-        return self._remember(("variants", values), found)
+        return _remembered(self._variants, values, found)
 
     def path_of(self, file_id: int) -> bytes:
         """The absolute path of a file."""
@@ -146,22 +158,43 @@ class Interned:
             version or "",
         )
 
-    def _id(self, table: str, column: str, value: str | bytes) -> int:
-        known = self._ids.get((table, value))
-        if known is not None:
-            return known
-        found = self._one(f"SELECT id FROM {table} WHERE {column} = ?", (value,))
-        if found is None:
-            found = self._one(f"INSERT INTO {table} ({column}) VALUES (?) RETURNING id", (value,))
-        return self._remember((table, value), found)
-
     def _one(self, sql: str, values: tuple[str | bytes | int | None, ...]) -> int | None:
         row = self._connection.execute(sql, values).fetchone()
         return None if row is None else int(row[0])
 
-    def _remember(self, key: tuple[str, object], found: int | None) -> int:
-        assert found is not None
-        if len(self._ids) >= MAX_CACHED:
-            self._ids.clear()
-        self._ids[key] = found
-        return found
+
+class _Table:
+    """A table of texts, each once."""
+
+    def __init__(self, connection: apsw.Connection, table: str, column: str) -> None:
+        self._connection = connection
+        self._insert = (
+            f"INSERT INTO {table} ({column}) VALUES (?) ON CONFLICT DO NOTHING RETURNING id"
+        )
+        self._select = f"SELECT id FROM {table} WHERE {column} = ?"
+        self._ids: dict[str | bytes, int] = {}
+
+    def id(self, text: str | bytes) -> int:
+        known = self._ids.get(text)
+        if known is not None:
+            return known
+        row = self._connection.execute(self._insert, (text,)).fetchone()
+        if row is None:
+            row = self._connection.execute(self._select, (text,)).fetchone()
+        assert row is not None
+        return _remembered(self._ids, text, int(row[0]))
+
+    def forget(self) -> None:
+        self._ids.clear()
+
+
+def _remembered(ids: dict[Any, int], key: object, found: int | None) -> int:
+    assert found is not None
+    _bound(ids)
+    ids[key] = found
+    return found
+
+
+def _bound(cache: dict[Any, Any]) -> None:
+    if len(cache) >= MAX_CACHED:
+        cache.clear()

@@ -7,8 +7,8 @@ One writer a database; it never reads a transcript and never decides what a row 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import apsw
 import msgspec
@@ -16,12 +16,10 @@ import msgspec
 from instar_host.store import sqlite
 from instar_host.store.tail import Mark
 from instar_tokenledger import readings, request_rows, rollups
-from instar_tokenledger.accounting import Request, absorb, unite
 from instar_tokenledger.batch import Batch, FileProgress
 from instar_tokenledger.interning import Interned
-from instar_tokenledger.request_rows import Written
-from instar_tokenledger.rollups import Change, facts_of
-from instar_tokenledger.schema import ANY_REQUEST_ID, COUNTERS
+from instar_tokenledger.meeting import Meeting
+from instar_tokenledger.schema import COUNTERS
 from instar_tokenledger.usage import CostState
 
 _GREATEST = ", ".join(f"{c} = max({c}, excluded.{c})" for c in ("cost_micro_usd", *COUNTERS))
@@ -45,14 +43,6 @@ class KnownMark(msgspec.Struct, frozen=True, kw_only=True):
     state: bytes
 
 
-class _Merged(NamedTuple):
-    fresh: list[Written]
-    updated: list[Written]
-    dropped: list[int]
-    """Stored requests that are now part of others."""
-    changes: list[Change]
-
-
 class Ledger:
     """The one writer of a ledger database."""
 
@@ -60,9 +50,7 @@ class Ledger:
         self._connection = connection
         self._names = Interned(connection)
         self._next_id = self._count("SELECT coalesce(max(id), 0) FROM requests") + 1
-        self._any_request_id = bool(
-            self._count("SELECT count(*) FROM sqlite_schema WHERE name = 'requests_request'")
-        )
+        self._meeting = Meeting(connection, self._names)
 
     @property
     def connection(self) -> apsw.Connection:
@@ -79,8 +67,7 @@ class Ledger:
             with sqlite.write_transaction(self._connection):
                 added, changed, sessions = self._commit_requests(batch)
                 self._commit_costs(batch.cost_states.values())
-                for path, progress in batch.files.items():
-                    self._commit_file(path, progress)
+                self._commit_files(batch.files)
         except BaseException:
             self._names.forget()
             self._next_id = next_id
@@ -134,7 +121,7 @@ class Ledger:
         added = changed = 0
         sessions: set[str] = set()
         for source, by_key in batch.requests.items():
-            merged = self._merged(source, list(by_key.values()))
+            merged = self._meeting.merge(source, by_key, self._new_id)
             request_rows.delete(self._connection, merged.dropped)
             request_rows.save(self._connection, self._names, merged.fresh, fresh=True)
             request_rows.save(self._connection, self._names, merged.updated, fresh=False)
@@ -154,72 +141,6 @@ class Ledger:
         self._next_id += 1
         return self._next_id - 1
 
-    def _merged(self, source: str, requests: list[Request]) -> _Merged:
-        """What has to be written once `requests` have met those stored."""
-        merged = _Merged([], [], [], [])
-        for group in unite([*self._stored(source, requests), *requests]):
-            if not group[0].stored_id:
-                self._merge_new(source, group, merged)
-            elif len(group) > 1:
-                self._merge_known(source, group, merged)
-        return merged
-
-    def _merge_new(self, source: str, group: list[Request], merged: _Merged) -> None:
-        request = group[0]
-        for other in group[1:]:
-            absorb(request, other)
-        request.stored_id = self._next_id
-        self._next_id += 1
-        merged.fresh.append(request_rows.written(request, source, self._names))
-        merged.changes.append(Change(None, facts_of(request)))
-
-    def _merge_known(self, source: str, group: list[Request], merged: _Merged) -> None:
-        request = group[0]
-        before = request_rows.written(request, source, self._names)
-        facts = facts_of(request)
-        for other in group[1:]:
-            if other.stored_id:
-                merged.dropped.append(other.stored_id)
-                merged.changes.append(Change(facts_of(other), None))
-            absorb(request, other)
-        after = request_rows.written(request, source, self._names)
-        if after != before:
-            merged.updated.append(after)
-            merged.changes.append(Change(facts, facts_of(request)))
-
-    def _stored(self, source: str, requests: list[Request]) -> list[Request]:
-        """Every stored request that may be one with some of `requests`, oldest first."""
-        found: dict[int, Request] = {}
-        for sql, values in self._lookups(requests):
-            if not values:
-                continue
-            encoded = msgspec.json.encode(values).decode()
-            rows: list[Any] = self._connection.execute(sql, (encoded,)).fetchall()
-            for row in rows:
-                if row[0] not in found:
-                    request, of_source = request_rows.load(self._connection, self._names, row)
-                    if of_source == source:
-                        found[row[0]] = request
-        return [found[i] for i in sorted(found)]
-
-    def _lookups(self, requests: list[Request]) -> Iterator[tuple[str, list[str]]]:
-        nodes = [node for request in requests for node in request.nodes]
-        messages = list({m for m, _ in nodes if m})
-        yield _BY_MESSAGE, messages
-        yield _BY_ROW, [request.row_id for request in requests if not request.nodes]
-        asked = list({q for _, q in nodes if q})
-        if self._count("SELECT EXISTS (SELECT 1 FROM requests WHERE flags & 2)"):
-            yield _BY_WILD_REQUEST, asked
-        alone = list({q for m, q in nodes if not m})
-        if alone:
-            if not self._any_request_id:
-                self._connection.execute(ANY_REQUEST_ID)
-                self._any_request_id = True
-            yield _BY_REQUEST, alone
-        if self._count("SELECT EXISTS (SELECT 1 FROM nodes)"):
-            yield _BY_FURTHER_MESSAGE, messages
-            yield _BY_FURTHER_REQUEST, asked
-
     def _commit_costs(self, states: Iterable[CostState]) -> None:
         marks = ", ".join("?" * (3 + len(COUNTERS)))
         self._connection.executemany(
@@ -231,45 +152,36 @@ class Ledger:
             ),
         )
 
-    def _commit_file(self, path: bytes, progress: FileProgress) -> None:
-        file = self._names.file(path)
-        mark = progress.mark
-        self._connection.execute(
+    def _commit_files(self, files: Mapping[bytes, FileProgress]) -> None:
+        numbered = [(self._names.file(path), progress) for path, progress in files.items()]
+        self._connection.executemany(
             "INSERT OR REPLACE INTO marks"
             " (file, source, offset, dev, inode, size, ctime_ns, skipping, guard, state)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                file, self._names.source(progress.source), mark.offset, mark.dev, mark.inode,
-                mark.size, mark.ctime_ns, int(mark.skipping), mark.guard, progress.state or None,
-            ),
+            [
+                (
+                    file, self._names.source(progress.source), mark.offset, mark.dev, mark.inode,
+                    mark.size, mark.ctime_ns, int(mark.skipping), mark.guard,
+                    progress.state or None,
+                )
+                for file, progress in numbered
+                for mark in (progress.mark,)
+            ],
         )  # fmt: skip
-        if progress.restarted:
-            self._connection.execute("DELETE FROM skips WHERE file = ?", (file,))
-        for reason, lines in progress.skips.items():
-            self._connection.execute(
-                "INSERT INTO skips (file, reason, lines) VALUES (?, ?, ?)"
-                " ON CONFLICT DO UPDATE SET lines = lines + excluded.lines",
-                (file, reason, lines),
-            )
+        self._connection.executemany(
+            "DELETE FROM skips WHERE file = ?",
+            [(file,) for file, progress in numbered if progress.restarted],
+        )
+        self._connection.executemany(
+            "INSERT INTO skips (file, reason, lines) VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET lines = lines + excluded.lines",
+            [
+                (file, reason, lines)
+                for file, progress in numbered
+                for reason, lines in progress.skips.items()
+            ],
+        )
 
     def _count(self, sql: str) -> int:
         rows: list[Any] = self._connection.execute(sql).fetchall()
         return int(rows[0][0])
-
-
-_COLUMNS = request_rows.SELECT.removesuffix(" FROM requests r")
-
-
-def _by(condition: str, join: str = "") -> str:
-    # CROSS JOIN keeps the order written: for each id asked for, one look into the index.
-    return f"{_COLUMNS} FROM json_each(?) j {join} CROSS JOIN requests r {condition}"
-
-
-_BY_MESSAGE = _by("ON substr(r.message_id, -8) = substr(j.value, -8) AND r.message_id = j.value")
-_BY_REQUEST = _by("ON substr(r.request_id, -8) = substr(j.value, -8) AND r.request_id = j.value")
-_BY_WILD_REQUEST = _by(
-    "ON substr(r.request_id, -8) = substr(j.value, -8) AND r.request_id = j.value AND r.flags & 2"
-)
-_BY_ROW = _by("ON r.row_id = j.value")
-_BY_FURTHER_MESSAGE = _by("ON r.id = n.request", "CROSS JOIN nodes n ON n.message_id = j.value")
-_BY_FURTHER_REQUEST = _by("ON r.id = n.request", "CROSS JOIN nodes n ON n.request_id = j.value")

@@ -30,28 +30,34 @@ _ACTIVE = (
     " WHERE places.session = t.session AND at_ms >= ?1 AND at_ms < ?2)"
 )
 _NUMBER_OF = {"model": "coalesce(names.id, 0)", "project": "coalesce(places.project, 0)"}
-_PARTIAL_AT_EDGE = f"""
-    SELECT coalesce(max(chars), 0), output FROM (
-        SELECT r.id, output, sum(chars) AS chars FROM requests r
-        LEFT JOIN contents c ON c.request = r.id
-        WHERE at_ms >= ? AND at_ms < ? AND {PARTIAL} GROUP BY r.id, c.file
-    ) GROUP BY id, output
-"""
 
 COLUMNS = "requests, input, output, cache_create, cache_read"
 SUMS = "sum(requests), sum(input), sum(output), sum(cache_create), sum(cache_read)"
 
+_AT_EDGE = f"""quarter_places q CROSS JOIN requests r ON r.place = q.place
+    AND at_ms >= max(?1, quarter * {QUARTER_MS})
+    AND at_ms < min(?2, (quarter + 1) * {QUARTER_MS})"""
+_EDGE_QUARTERS = f"quarter >= ?1 / {QUARTER_MS} AND quarter <= (?2 - 1) / {QUARTER_MS}"
 ENTRIES = f"""(
-    SELECT at_ms, place, {MESSAGE} AS kind, model, 1 AS requests, input, output, cache_create,
+    SELECT at_ms, r.place, {MESSAGE} AS kind, model, 1 AS requests, input, output, cache_create,
         cache_read
-    FROM requests JOIN variants ON variants.id = variant WHERE at_ms >= ?1 AND at_ms < ?2
+    FROM {_AT_EDGE} JOIN variants ON variants.id = variant WHERE {_EDGE_QUARTERS}
     UNION ALL
-    SELECT at_ms, place, kind, coalesce(nullif(i.model, ''), variants.model), 1, i.input, i.output,
-        i.cache_create, i.cache_read
-    FROM requests r JOIN iterations i ON i.request = r.id JOIN variants ON variants.id = variant
-    WHERE at_ms >= ?1 AND at_ms < ?2 AND flags & 32
+    SELECT at_ms, r.place, kind, coalesce(nullif(i.model, ''), variants.model), 1, i.input,
+        i.output, i.cache_create, i.cache_read
+    FROM {_AT_EDGE} JOIN iterations i ON i.request = r.id JOIN variants ON variants.id = variant
+    WHERE {_EDGE_QUARTERS} AND flags & 32
 )"""
 """Every billed or listed entry between two instants: what the totals sum."""
+
+_PARTIAL_AT_EDGE = f"""
+    SELECT coalesce(max(chars), 0), output FROM (
+        SELECT r.id, output, sum(chars) AS chars FROM {_AT_EDGE}
+        LEFT JOIN contents c ON c.request = r.id
+        WHERE {_EDGE_QUARTERS} AND {PARTIAL} GROUP BY r.id, c.file
+    ) GROUP BY id, output
+"""
+_ENDS_AT_EDGE = f"SELECT min(at_ms), max(at_ms) FROM {_AT_EDGE} WHERE {_EDGE_QUARTERS}"
 
 
 class Queries:
@@ -193,15 +199,16 @@ class Queries:
         return {"requests": partial, "share": share, "estimatedOutput": missing}
 
     def _ends(self, window: Window) -> tuple[int | None, int | None]:
-        ends = [
-            self._all(
-                "SELECT at_ms FROM requests WHERE at_ms >= ? AND at_ms < ?"
-                f" ORDER BY at_ms {order} LIMIT 1",
-                window,
-            )
-            for order in ("ASC", "DESC")
-        ]
-        return (ends[0][0][0] if ends[0] else None, ends[1][0][0] if ends[1] else None)
+        """The first and the last instant of a request inside the window."""
+        (first, last), edges = quarter_span(window)
+        ends = self._all(
+            "SELECT min(quarter), max(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?",
+            (first, last),
+        )[0]
+        spans = [*edges, *(_quarter_window(quarter) for quarter in ends if quarter is not None)]
+        found = [at for span in spans for at in self._all(_ENDS_AT_EDGE, span)[0]]
+        instants = [at for at in found if at is not None]
+        return min(instants, default=None), max(instants, default=None)
 
     def _sessions_active(self, window: Window) -> int:
         whole = self._all(
@@ -272,3 +279,7 @@ class Queries:
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _quarter_window(quarter: int) -> Window:
+    return Window(quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS)

@@ -12,10 +12,17 @@ from typing import Any
 import apsw
 import msgspec
 
-from instar_tokenledger.accounting import Content, Description, Node, Origin, Request
+from instar_tokenledger.accounting import (
+    PARTIAL_OUTPUT,
+    Content,
+    Description,
+    Node,
+    Origin,
+    Request,
+)
 from instar_tokenledger.interning import Interned, Place
-from instar_tokenledger.schema import COUNTERS
-from instar_tokenledger.usage import KINDS, Counters, Kind
+from instar_tokenledger.schema import COUNTERS, QUARTER_MS
+from instar_tokenledger.usage import KINDS, Counters, Kind, UsageRow
 
 WILD_MESSAGE, WILD_REQUEST, ENDED, HAD_STOP, HAD_ITERATIONS, MORE = 1, 2, 4, 8, 16, 32
 
@@ -25,7 +32,8 @@ _COLUMNS = (
 )  # fmt: skip
 SELECT = "SELECT " + ", ".join(f"r.{column}" for column in _COLUMNS) + " FROM requests r"
 _MARKS = ", ".join("?" * len(_COLUMNS))
-_REPLACE = f"INSERT OR REPLACE INTO requests ({', '.join(_COLUMNS)}) VALUES ({_MARKS})"
+_INSERT = f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES ({_MARKS})"
+_REPLACE = _INSERT.replace("INSERT", "INSERT OR REPLACE", 1)
 _COUNTER_NAMES = ", ".join(COUNTERS)
 _COUNTER_MARKS = ", ".join("?" * len(COUNTERS))
 
@@ -69,6 +77,30 @@ def written(request: Request, source: str, names: Interned) -> Written:
     return Written(row, further, dict(request.iterations), dict(request.contents))
 
 
+def written_lone(row: UsageRow, number: int, place: int, variant: int, path: bytes) -> Written:
+    """As `written`, for a request that one row of `path` tells alone."""
+    counters = row.counters
+    ended = row.has_stop or row.rich
+    contents: dict[Content, int] = {}
+    if row.contents and not ended and counters.output <= PARTIAL_OUTPUT:
+        contents = {(path, line): chars for line, chars in row.contents}
+    flags = (
+        (WILD_MESSAGE if row.sidechain or not row.request_id else 0)
+        | (ENDED if ended else 0)
+        | (HAD_STOP if row.has_stop else 0)
+        | (HAD_ITERATIONS if row.has_iterations else 0)
+        | (MORE if contents or row.iterations else 0)
+    )
+    columns = (
+        number, place, row.at_ms, row.offset, variant, flags, None, *counters,
+        row.message_id, row.request_id or None, None,
+    )  # fmt: skip
+    iterations = (
+        {(i.kind, i.index): (i.model, i.counters) for i in row.iterations} if row.iterations else {}
+    )
+    return Written(columns, frozenset(), iterations, contents)
+
+
 def save(
     connection: apsw.Connection, names: Interned, rows: Iterable[Written], *, fresh: bool
 ) -> None:
@@ -80,27 +112,33 @@ def save(
             connection.executemany(
                 f"DELETE FROM {table} WHERE request = ?", ((w.row[0],) for w in rows)
             )
-    connection.executemany(_REPLACE, (w.row for w in rows))
+    connection.executemany(_INSERT if fresh else _REPLACE, (w.row for w in rows))
+    connection.executemany(
+        "INSERT OR IGNORE INTO quarter_places (quarter, place) VALUES (?, ?)",
+        {(w.row[2] // QUARTER_MS, w.row[1]) for w in rows},
+    )
     connection.executemany(
         "INSERT INTO nodes (request, message_id, request_id) VALUES (?, ?, ?)",
-        ((w.row[0], *node) for w in rows for node in w.nodes),
+        [(w.row[0], *node) for w in rows if w.nodes for node in w.nodes],
     )
     connection.executemany(
         f"INSERT INTO iterations (request, kind, place_in_list, model, {_COUNTER_NAMES})"
         f" VALUES (?, ?, ?, ?, {_COUNTER_MARKS})",
-        (
+        [
             (w.row[0], KINDS.index(kind), index, model, *counters)
             for w in rows
+            if w.iterations
             for (kind, index), (model, counters) in w.iterations.items()
-        ),
+        ],
     )
     connection.executemany(
         "INSERT INTO contents (request, file, row, chars) VALUES (?, ?, ?, ?)",
-        (
+        [
             (w.row[0], names.file(path), row, chars)
             for w in rows
+            if w.contents
             for (path, row), chars in w.contents.items()
-        ),
+        ],
     )
 
 

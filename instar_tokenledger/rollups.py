@@ -14,10 +14,15 @@ from typing import NamedTuple
 
 import apsw
 
-from instar_tokenledger.accounting import Request, estimated_missing
+from instar_tokenledger.accounting import (
+    CHARS_PER_TOKEN,
+    PARTIAL_OUTPUT,
+    Request,
+    estimated_missing,
+)
 from instar_tokenledger.interning import Interned
 from instar_tokenledger.schema import DAY_MS, QUARTER_MS
-from instar_tokenledger.usage import KINDS, Counters
+from instar_tokenledger.usage import KINDS, Counters, UsageRow
 
 MESSAGE = KINDS.index("message")
 FALLBACK = KINDS.index("fallback")
@@ -59,6 +64,22 @@ def facts_of(request: Request) -> Facts:
     missing = estimated_missing(request.contents, request.counters.output) if partial else 0
     origin = request.origin
     return Facts(origin.at_ms, origin.session, origin.project, entries, partial, missing)
+
+
+def facts_of_row(row: UsageRow) -> Facts:
+    """As `facts_of`, for a request that one row tells alone."""
+    entries: tuple[tuple[int, str, Counters], ...] = ((MESSAGE, row.model, row.counters),)
+    if row.iterations:
+        entries += tuple(
+            (KINDS.index(i.kind), i.model or row.model, i.counters) for i in row.iterations
+        )
+    output = row.counters.output
+    partial = output <= PARTIAL_OUTPUT and not row.has_stop and not row.rich
+    missing = 0
+    if partial and row.contents:
+        chars = sum(chars for _, chars in row.contents)
+        missing = max(0, round(chars / CHARS_PER_TOKEN) - output)
+    return Facts(row.at_ms, row.session, row.project, entries, partial, missing)
 
 
 def apply(connection: apsw.Connection, names: Interned, changes: Iterable[Change]) -> None:

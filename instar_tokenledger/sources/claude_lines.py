@@ -65,7 +65,7 @@ def candidates(data: bytes) -> list[tuple[int, int]]:
             end = size
         if end > start:
             head_end = start + HEAD_BYTES
-            at = find(TYPE_KEY, start, min(end, head_end))
+            at = find(TYPE_KEY, start, head_end if head_end < end else end)  # noqa: FURB136 - hot
             if at < 0 or find(b"{", start + 1, at) >= 0 or not _whole(data, start, end):
                 if _may_count(data, start, end):
                     found.append((start, end))

@@ -208,13 +208,16 @@ told = st.builds(
 )
 
 
-lists_of_readings = st.lists(
-    told, min_size=1, max_size=14, unique_by=lambda one: (one[0], one[1].offset)
-)
-"""Of lines: a line says one reading, and every other line of its file stands elsewhere."""
+@st.composite
+def lists_of_readings(draw: st.DrawFn) -> list[Said]:
+    """Lines, each at a place of its own, and copies of some of their files."""
+    lines = draw(st.lists(told, min_size=1, max_size=10, unique_by=lambda a: (a[0], a[1].offset)))
+    copies = draw(st.lists(st.sampled_from(lines), max_size=4))
+    folder = draw(st.sampled_from((b"/0", b"/z")))
+    return [*lines, *((folder + path, row) for path, row in copies)]
 
 
-@given(lists_of_readings, st.data())
+@given(lists_of_readings(), st.data())
 @settings(max_examples=150, deadline=None)
 def test_any_order_and_any_partition_of_readings_gives_the_same(
     readings: list[Said], data: st.DataObject
@@ -235,7 +238,7 @@ def test_any_order_and_any_partition_of_readings_gives_the_same(
     at_once.connection.close()
 
 
-@given(lists_of_readings)
+@given(lists_of_readings())
 @settings(deadline=None)
 def test_differences_are_never_negative_and_sum_to_the_last_reading(readings: list[Said]) -> None:
     """Whatever an agent says, no request has a negative counter."""

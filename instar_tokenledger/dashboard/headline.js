@@ -1,0 +1,72 @@
+// The numbers that come first, and in one plain sentence what they leave out.
+
+import { renew } from "./keep.js";
+import { KINDS } from "./kinds.js";
+
+export function headline(api) {
+  const { h, format, replace } = api;
+  const element = h("section", { class: "headline", "aria-label": "Totals" });
+
+  function update({ summary }) {
+    renew(element, summary, replace, () => [hero(summary), figures(summary), partial(summary)]);
+  }
+
+  function hero(summary) {
+    return h(
+      "div",
+      { class: "hero" },
+      h("p", { class: "hero-label", id: "total-label" }, "Total tokens"),
+      h("p", { class: "hero-value", "aria-labelledby": "total-label", "data-total": summary.totalTokens }, format.number(summary.totalTokens)),
+    );
+  }
+
+  function figures(summary) {
+    const tokens = KINDS.map((kind) => figure(kind.label, summary[kind.total], shareOf(summary[kind.total], summary)));
+    const more = extras(summary);
+    return h(
+      "dl",
+      { class: "figures tokens-figures" },
+      tokens,
+      figure("Requests", summary.eventCount, more),
+      figure("Sessions", summary.sessionsActive, summary.newestEventTs ? `last ${format.ago(summary.newestEventTs)}` : ""),
+    );
+  }
+
+  function figure(label, value, note) {
+    return h(
+      "div",
+      { class: "figure", "data-figure": label },
+      h("dt", { class: "figure-label" }, label),
+      h("dd", { class: "figure-value", title: format.number(value) }, value < 100_000 ? format.number(value) : format.compact(value)),
+      h("dd", { class: "figure-note" }, note),
+    );
+  }
+
+  function shareOf(value, { totalTokens }) {
+    return totalTokens ? format.percent(value / totalTokens) : "";
+  }
+
+  function extras({ kinds }) {
+    const names = { advisor: "advisor", compaction: "compaction" };
+    const found = Object.keys(names).filter((kind) => kinds?.[kind]?.requests);
+    return found.map((kind) => `+ ${format.number(kinds[kind].requests)} ${names[kind]}`).join(", ");
+  }
+
+  // What was never written down cannot be counted: said plainly, the estimate kept apart.
+  function partial({ partial: left, eventCount }) {
+    if (!eventCount) return null;
+    if (!left.requests) return h("p", { class: "partial muted" }, "Every request is counted in full.");
+    const share = `${format.number(left.requests)} of ${format.number(eventCount)} requests (${format.percent(left.share)})`;
+    const missing = left.estimatedOutput
+      ? ["By their text, about ", h("strong", null, `${format.number(left.estimatedOutput)} output tokens`), " are missing; this estimate is not in any number above."]
+      : "Their text gives no hint that much is missing.";
+    return h(
+      "p",
+      { class: "partial muted" },
+      `The agent left only a placeholder for the output of ${share}; these count with the few tokens it names. `,
+      missing,
+    );
+  }
+
+  return { element, update };
+}

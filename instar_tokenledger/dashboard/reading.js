@@ -1,0 +1,131 @@
+// How reading fares: what is being read now, what could not be counted, and where it looked when there is nothing.
+
+import { renew } from "./keep.js";
+
+const REASONS = {
+  "bad-json": "not valid JSON",
+  "bad-number": "a counter that is no whole number",
+  "bad-timestamp": "a time that is none",
+  "bad-row": "a row that its source got wrong",
+  "no-identity": "no id of any kind",
+  "no-session-id": "no session",
+  "no-timestamp": "no time",
+  "no-usage": "an answer without usage",
+  "source-error": "a source that failed",
+  "synthetic": "made by the agent itself, not a request",
+  "too-long": "longer than a line may be",
+};
+
+export function reading(api) {
+  const { h, format, replace } = api;
+  const banner = h("div", { class: "banner", role: "status" });
+  const body = h("div", { class: "list-body" });
+  const card = h("section", { class: "card card-quiet", "aria-label": "Reading" }, h("div", { class: "card-head" }, h("h2", null, "Reading")), body);
+  let status = null;
+  let live = null; // the last progress event
+
+  function update(next) {
+    status = next;
+    live = null;
+    render();
+  }
+
+  function progress(event) {
+    live = event;
+    if (status) render();
+  }
+
+  function trouble(reason) {
+    if (status) update({ ...status, state: "degraded", trouble: reason });
+  }
+
+  function render() {
+    const now = current(status, live);
+    renew(banner, now, replace, () => [now.trouble && troubleNote(now.trouble), now.catchingUp && progressNote(now)]);
+    renew(body, [status, now], replace, () => [summaryLine(now), skips(status.skips), errors(status.errors), notes(status.notes)]);
+  }
+
+  function troubleNote(reason) {
+    return h("p", { class: "note", "data-tone": "bad" }, "The ledger cannot be written at the moment: ", reason, " It is tried again by itself; the numbers below are what was counted before.");
+  }
+
+  function progressNote(now) {
+    const bar = h("progress", { max: "1", "aria-label": "Reading transcripts" });
+    if (now.share !== null) bar.setAttribute("value", now.share.toFixed(4));
+    return h("div", { class: "progress-note" }, h("p", null, h("strong", null, "Reading your transcripts. "), "The latest files come first, so recent numbers are complete before old ones."), bar, h("p", { class: "small muted", "data-progress": "" }, progressWords(now)));
+  }
+
+  function progressWords(now) {
+    const done = now.filesSeen - now.filesWaiting;
+    return [
+      `${format.number(done)} of ${format.number(now.filesSeen)} files`,
+      `${format.bytes(now.bytesWaiting)} to go`,
+      now.bytesPerSecond && `${format.bytes(now.bytesPerSecond)} a second`,
+      now.secondsLeft !== null && `about ${format.duration(Math.max(1, now.secondsLeft) * 1000)} left`,
+    ]
+      .filter(Boolean)
+      .join(" · ");
+  }
+
+  function summaryLine(now) {
+    const read = `${format.number(status.files.read)} files and ${format.bytes(status.bytes.read)} read`;
+    if (status.lease.held) return h("p", { class: "muted" }, now.catchingUp ? `${read} so far.` : `Up to date: ${read}, ${format.bytes(status.ledgerBytes)} of ledger.`);
+    const who = status.lease.pid ? `Process ${status.lease.pid} reads the transcripts` : "No process reads the transcripts at the moment";
+    return h("p", { class: "muted" }, `${who}; this one shows what is in the ledger: ${read}.`);
+  }
+
+  function skips(found) {
+    const reasons = Object.entries(found);
+    if (reasons.length === 0) return null;
+    const total = reasons.reduce((sum, [, lines]) => sum + lines, 0);
+    return listed(`${format.number(total)} ${total === 1 ? "line was" : "lines were"} not counted`, reasons.map(([reason, lines]) => [REASONS[reason] ?? reason, format.number(lines)]));
+  }
+
+  function errors(found) {
+    const reasons = Object.entries(found);
+    if (reasons.length === 0) return null;
+    return listed("Some files could not be read", reasons.map(([reason, files]) => [reason, format.number(files)]));
+  }
+
+  function listed(title, entries) {
+    return h("div", { class: "skips" }, h("h3", null, title), h("dl", { class: "facts" }, entries.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value)))));
+  }
+
+  function notes(found) {
+    return found.map((note) => h("p", { class: "note" }, note));
+  }
+
+  return { banner, card, update, progress, trouble };
+}
+
+// Nothing has been counted yet: where we looked, and what to do.
+export function nothingYet(status, api) {
+  const { h } = api;
+  const { catchingUp } = current(status, null);
+  if (catchingUp || (status.lease.held && status.state === "idle")) return api.loading("Looking through your transcripts …");
+  return h(
+    "div",
+    { class: "state" },
+    h("h2", null, "No transcripts yet"),
+    h("p", null, status.places.length ? "We looked for those of your coding agents in:" : "No plugin names a place to look for transcripts."),
+    h("ul", { class: "places" }, status.places.map((place) => h("li", null, h("code", null, place)))),
+    h("p", null, "Run your agent once and this page fills by itself. If its configuration lies elsewhere, start with ", h("code", null, "instar serve --claude-dir DIR"), "."),
+  );
+}
+
+function current(status, live) {
+  const filesSeen = live?.filesSeen ?? status.files.seen ?? 0;
+  const filesWaiting = live?.filesWaiting ?? status.files.waiting ?? 0;
+  const bytesWaiting = live?.bytesWaiting ?? status.bytes.waiting ?? 0;
+  const whole = status.bytes.read + (status.bytes.waiting ?? 0);
+  return {
+    trouble: live ? null : status.trouble,
+    catchingUp: filesWaiting > 0,
+    filesSeen,
+    filesWaiting,
+    bytesWaiting,
+    bytesPerSecond: live ? live.bytesPerSecond : status.bytes.perSecond,
+    secondsLeft: live ? live.secondsLeft : status.secondsLeft,
+    share: whole > 0 ? Math.min(1, Math.max(0, 1 - bytesWaiting / whole)) : null,
+  };
+}

@@ -1,0 +1,104 @@
+// One session: what it used, and its requests, each down to the line it came from.
+
+import { renew } from "./keep.js";
+import { lastPart } from "./lists.js";
+import { recordOf } from "./record.js";
+
+export const PAGE_ROWS = 100;
+
+export function sessionView(api, { close, more }) {
+  const { h, format, replace } = api;
+  const heading = h("h1", { tabindex: "-1" });
+  const facts = h("div", { class: "session-facts" });
+  const body = h("div", { class: "list-body" });
+  const opened = new Set();
+  let shown = null;
+  const element = h(
+    "article",
+    { class: "session", "aria-label": "Session" },
+    h("p", null, h("button", { type: "button", class: "button button-quiet back", "data-key": "back", onclick: close }, "← All sessions")),
+    h("header", { class: "session-head" }, heading, facts),
+    h("section", { class: "card", "aria-label": "Requests" }, h("div", { class: "card-head" }, h("h2", null, "Requests"), h("p", { class: "small faint" }, "In order of time. Open one to see where it was read.")), body),
+  );
+
+  function update({ session, requests }) {
+    if (shown?.sessionId !== session.sessionId) opened.clear();
+    shown = session;
+    renew(heading, session.projectPath, replace, () => lastPart(session.projectPath) ?? "No project");
+    renew(facts, session, replace, () => factsOf(session));
+    renew(body, [requests, [...opened]], replace, () => [table(requests), rest(requests, session)]);
+  }
+
+  function factsOf(session) {
+    const lines = [
+      ["Session", h("code", null, session.sessionId)],
+      session.projectPath && ["Project", h("code", null, session.projectPath)],
+      ["Tokens", format.number(session.totalTokens)],
+      ["Requests", format.number(session.eventCount)],
+      ["First", format.time(session.firstTs)],
+      ["Last", `${format.time(session.lastTs)}, ${format.ago(session.lastTs)}`],
+      ...session.agentsOwnTotals.map((own) => [
+        `The agent's own count, ${own.model}`,
+        `${format.number(own.input + own.output + own.cacheCreate + own.cacheRead)} tokens${own.costUSD ? `, ${own.costUSD.toFixed(2)} USD` : ""}`,
+      ]),
+    ];
+    return h("dl", { class: "facts" }, lines.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+  }
+
+  function table(requests) {
+    if (requests.length === 0) return h("p", { class: "muted" }, "The requests of this session are not kept any more; its totals are.");
+    const heads = [["Time", "main"], ["Model", "wide-only"], ["Output", "num"], ["Input", "num wide-only"], ["Cache write", "num wide-only"], ["Cache read", "num wide-only"], ["Total", "num"]];
+    return h(
+      "table",
+      { class: "data requests" },
+      h("thead", null, h("tr", null, heads.map(([head, name]) => h("th", { scope: "col", class: name }, head)))),
+      h("tbody", null, requests.map((request) => rows(request, heads.length))),
+    );
+  }
+
+  function rows(request, width) {
+    const key = keyOf(request);
+    const detail = h("tr", { class: "record-row" }, h("td", { colspan: String(width) }));
+    const button = h(
+      "button",
+      { type: "button", class: "link", "data-key": `request ${key}`, onclick: () => turn(!opened.has(key)) },
+      h("time", null, format.time(request.ts)),
+    );
+    const badges = [request.partial && "placeholder", request.sidechain && "subagent"].filter(Boolean);
+    const total = request.input + request.output + request.cacheCreate + request.cacheRead;
+
+    function turn(open) {
+      if (open) opened.add(key);
+      else opened.delete(key);
+      button.setAttribute("aria-expanded", String(open));
+      detail.hidden = !open;
+      if (open && !detail.firstChild.firstChild) detail.firstChild.append(recordOf(request, api));
+    }
+
+    turn(opened.has(key));
+    const row = h(
+      "tr",
+      null,
+      h("th", { scope: "row", class: "main" }, button, badges.map((badge) => h("span", { class: "chip" }, badge)), h("span", { class: "under narrow-only" }, request.model ?? "unknown model")),
+      h("td", { class: "wide-only muted" }, h("span", { class: "clip", title: request.model ?? "" }, request.model ?? "unknown model")),
+      h("td", { class: "num" }, format.number(request.output)),
+      h("td", { class: "num wide-only" }, format.number(request.input)),
+      h("td", { class: "num wide-only" }, format.number(request.cacheCreate)),
+      h("td", { class: "num wide-only" }, format.number(request.cacheRead)),
+      h("td", { class: "num" }, format.number(total)),
+    );
+    return [row, detail];
+  }
+
+  function rest(requests, session) {
+    if (requests.length >= session.eventCount) return null;
+    const label = `Show more (${format.number(requests.length)} of ${format.number(session.eventCount)} shown)`;
+    return h("p", null, h("button", { type: "button", class: "button button-small", "data-key": "more requests", onclick: more }, label));
+  }
+
+  return { element, update, focus: () => heading.focus({ preventScroll: true }) };
+}
+
+function keyOf(request) {
+  return [request.messageId, request.requestId, request.uuid, request.file, request.offset].join(" ");
+}

@@ -10,7 +10,7 @@ import pluggy
 from instar_host.errors import InstarError
 from instar_host.hookspecs import hookimpl
 from instar_host.records import Command, HostContext, Option, Panel, Route, Tick, TickControl
-from instar_tokenledger import hookspecs
+from instar_tokenledger import hookspecs, third_party
 from instar_tokenledger.commands import TokenCommands
 from instar_tokenledger.config import SECTION, LedgerSettings
 from instar_tokenledger.ingest import Budget
@@ -20,6 +20,8 @@ from instar_tokenledger.service import TROUBLE, LedgerService
 from instar_tokenledger.sources.claude_code import claude_code, config_dirs, project_roots
 from instar_tokenledger.usage import TokenSource
 
+NAME = "tokenledger"
+"""Our own entry point: whose sources need no guard."""
 CATCHING_UP_S = 0.05
 """Between two ticks while files wait."""
 LISTENING_S = 2.0
@@ -127,14 +129,19 @@ class TokenLedgerPlugin:
 
 
 def sources_of(host: HostContext) -> list[TokenSource]:
-    """Every plugin's sources; of two with one name the later is left out and reported."""
+    """Every plugin's sources, those of others guarded; of two with one name the later is left out
+    and reported."""
     found: dict[str, TokenSource] = {}
     for contribution in host.plugins.collect("tokenledger_sources", host=host):
         source: TokenSource = contribution.value
-        if source.name in found:
-            host.plugins.report(
-                contribution.plugin, f"its token source {source.name!r} exists already"
-            )
-        else:
+        report = partial(host.plugins.report, contribution.plugin)
+        fault = third_party.fault_of(source)
+        if fault:
+            report(fault)
+        elif source.name in found:
+            report(f"its token source {source.name!r} exists already")
+        elif contribution.plugin == NAME:
             found[source.name] = source
+        else:
+            found[source.name] = third_party.guarded(source, report)
     return list(found.values())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -101,19 +101,21 @@ class Ingest:
         """Walk every root and note which files have changed, the latest first."""
         self._errors.clear()
         waiting: dict[bytes, tuple[TokenSource, Found]] = {}
-        seen: set[bytes] = set()
-        gone: list[bytes] = []
+        seen: dict[bytes, str] = {}
+        walked: list[bytes] = []
         for source in self._sources:
             for folder in source.roots():
                 walk = Walk(source, os.fsencode(os.path.abspath(folder)), self._pause)
                 for found in walk:
                     path = found.path
-                    seen.add(path)
-                    if self._known.get(path) != found.fingerprint:
+                    # A file belongs to the first source that finds it: roots may overlap.
+                    mine = seen.setdefault(path, source.name) == source.name
+                    if mine and self._known.get(path) != found.fingerprint:
                         waiting[path] = (source, found)
                 self._note(walk.unreadable)
                 if walk.complete:
-                    gone += self._gone(walk.root, seen)
+                    walked.append(walk.root)
+        gone = {path for root in walked for path in self._gone(root, seen)}
         if gone:
             self._ledger.forget_files(gone)
             for path in gone:
@@ -249,7 +251,7 @@ class Ingest:
         known = self._known.get(found.path)
         return max(0, found.size - known[2]) if known else found.size
 
-    def _gone(self, root: bytes, seen: set[bytes]) -> list[bytes]:
+    def _gone(self, root: bytes, seen: Container[bytes]) -> list[bytes]:
         prefix = root + b"/"
         return [path for path in self._known if path.startswith(prefix) and path not in seen]
 

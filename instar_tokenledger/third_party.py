@@ -252,9 +252,7 @@ def _shown(value: object) -> str:
     """A value in an error: its kind, and itself where that is short and cannot mislead."""
     if type(value) in (int, float, bool, type(None)):
         return ascii(value)[:40]
-    return (
-        f"{ascii(value[:40])} (text)" if type(value) is str else f"of type {type(value).__name__}"
-    )
+    return f"{value[:40]!a} (text)" if type(value) is str else f"of type {type(value).__name__}"
 
 
 def _folder(root: object) -> Path:

@@ -9,6 +9,7 @@ import { KINDS } from "./kinds.js";
 
 const HEIGHT_PX = 240;
 const DRAG_PX = 6;
+const EDGE_PX = 26;
 
 export function chart(api, zoom) {
   const { h, replace } = api;
@@ -75,11 +76,11 @@ export function chart(api, zoom) {
       {
         width: Math.max(canvas.clientWidth, 120),
         height: HEIGHT_PX,
-        padding: [12, 4, 0, 0],
+        padding: [12, 0, 0, 0],
         legend: { show: false },
         scales: { x: { time: true, range: xRange }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.04)] } },
         axes: [
-          { ...axis, grid: { show: false }, space: 70, values: (_, splits, ___, ____, step) => splits.map((at, i) => tick(at * 1000, step, i)) },
+          { ...axis, size: 30, gap: 8, grid: { show: false }, space: 70, values: ticks },
           { ...axis, size: 52, space: 44, grid: { stroke: colour("--line"), width: 1 }, values: (_, splits) => splits.map((value) => (value ? api.format.compact(value) : "0")) },
         ],
         cursor: { x: false, y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, dataIdx: bucketAt },
@@ -91,6 +92,13 @@ export function chart(api, zoom) {
     );
     plot.under.append(band);
     listen(plot);
+  }
+
+  // Labels below the bars, but none that the right edge would cut.
+  function ticks(u, splits, _, __, stepSeconds) {
+    const last = shown.buckets.length ? u.scales.x.max : Infinity;
+    const room = ((last - u.scales.x.min) * EDGE_PX) / Math.max(1, canvas.clientWidth);
+    return splits.map((at, place) => (last - at < room ? "" : tick(at * 1000, stepSeconds, place)));
   }
 
   function xRange() {
@@ -144,7 +152,7 @@ export function chart(api, zoom) {
     const value = h("span", { class: "legend-value" });
     const button = h(
       "button",
-      { type: "button", class: "legend-key", "data-kind": kind.id, "data-key": `kind ${kind.id}`, onclick: () => toggle(kind.id) },
+      { type: "button", class: "legend-key", "data-kind": kind.id, "data-key": `kind ${kind.id}`, title: "Show or hide this kind", onclick: () => toggle(kind.id) },
       h("span", { class: "swatch", "data-kind": kind.id }),
       h("span", null, kind.label),
       value,

@@ -2,7 +2,7 @@
 
 import { renew } from "./keep.js";
 
-export const FIRST_ROWS = 12;
+export const FIRST_ROWS = 10;
 const MOST_ROWS = 500;
 
 // `limits` says how many rows each list wants; `more(list)` asks for longer ones.

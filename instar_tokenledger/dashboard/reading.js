@@ -3,16 +3,18 @@
 import { renew } from "./keep.js";
 
 const REASONS = {
-  "bad-json": "not valid JSON",
   "bad-number": "a counter that is no whole number",
   "bad-timestamp": "a time that is none",
   "bad-row": "a row that its source got wrong",
+  "malformed": "not valid JSON, or cut off",
   "no-identity": "no id of any kind",
   "no-session-id": "no session",
   "no-timestamp": "no time",
   "no-usage": "an answer without usage",
+  "not-object": "JSON, but no object",
   "source-error": "a source that failed",
   "synthetic": "made by the agent itself, not a request",
+  "too-deep": "nested too deep",
   "too-long": "longer than a line may be",
 };
 

@@ -29,16 +29,18 @@ export function recordOf(request, api) {
     ["Version", code(request.clientVersion)],
     ["Tier", [request.serviceTier, request.speed].filter(Boolean).join(", ") || null],
     ["Directory", code(request.projectPath)],
+  ];
+  const place = [
     ["File", code(request.file)],
-    ["Byte", request.offset === null ? null : h("code", { "data-offset": String(request.offset) }, String(request.offset))],
+    ["Byte", request.offset === null ? null : code(String(request.offset))],
   ];
 
   function code(text) {
     return text === null || text === undefined || text === "" ? null : h("code", null, text);
   }
 
-  function list(entries) {
-    return h("dl", { class: "facts" }, entries.filter(([, value]) => value !== null).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+  function list(name, entries) {
+    return h("dl", { class: name }, entries.filter(([, value]) => value !== null).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
   }
 
   const command = traceCommand(request, visible);
@@ -46,7 +48,7 @@ export function recordOf(request, api) {
     "div",
     { class: "record" },
     request.partial && h("p", { class: "small muted" }, "Only a placeholder of the output was ever written; it counts with the tokens it names."),
-    h("div", { class: "record-columns" }, list(facts), list(origin)),
+    h("div", { class: "record-columns" }, list("facts facts-short", facts), list("facts", origin), list("facts-wide", place)),
     request.file === null && h("p", { class: "small muted" }, "Taken over from an older ledger, which kept neither file nor byte."),
     h("p", { class: "small muted" }, command ? "Every line behind this number, read afresh from the transcripts:" : "Its id holds characters that are not safe to paste into a terminal; look at the byte above."),
     command && copyable(command, api),

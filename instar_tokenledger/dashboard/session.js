@@ -30,19 +30,19 @@ export function sessionView(api, { close, more }) {
   }
 
   function factsOf(session) {
+    const names = h("p", { class: "session-names" }, h("code", null, session.sessionId), session.projectPath && h("code", null, session.projectPath));
     const lines = [
-      ["Session", h("code", null, session.sessionId)],
-      session.projectPath && ["Project", h("code", null, session.projectPath)],
       ["Tokens", format.number(session.totalTokens)],
       ["Requests", format.number(session.eventCount)],
       ["First", format.time(session.firstTs)],
-      ["Last", `${format.time(session.lastTs)}, ${format.ago(session.lastTs)}`],
+      ["Last", format.time(session.lastTs)],
       ...session.agentsOwnTotals.map((own) => [
         `The agent's own count, ${own.model}`,
         `${format.number(own.input + own.output + own.cacheCreate + own.cacheRead)} tokens${own.costUSD ? `, ${own.costUSD.toFixed(2)} USD` : ""}`,
       ]),
     ];
-    return h("dl", { class: "facts" }, lines.filter(Boolean).map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value))));
+    const facts = lines.map(([name, value]) => h("div", null, h("dt", null, name), h("dd", null, value)));
+    return [names, h("dl", { class: "facts" }, facts)];
   }
 
   function table(requests) {
@@ -62,7 +62,7 @@ export function sessionView(api, { close, more }) {
     const button = h(
       "button",
       { type: "button", class: "link", "data-key": `request ${key}`, onclick: () => turn(!opened.has(key)) },
-      h("time", null, format.time(request.ts)),
+      h("time", { title: format.time(request.ts) }, moment(request.ts)),
     );
     const badges = [request.partial && "placeholder", request.sidechain && "subagent"].filter(Boolean);
     const total = request.input + request.output + request.cacheCreate + request.cacheRead;
@@ -97,6 +97,14 @@ export function sessionView(api, { close, more }) {
   }
 
   return { element, update, focus: () => heading.focus({ preventScroll: true }) };
+}
+
+// 21 Nov, 14:30:51; with the year where it is not this one.
+function moment(at) {
+  const date = new Date(at);
+  const fields = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" };
+  const thisYear = date.getFullYear() === new Date().getFullYear();
+  return new Intl.DateTimeFormat(undefined, thisYear ? fields : { ...fields, year: "numeric" }).format(date);
 }
 
 function keyOf(request) {

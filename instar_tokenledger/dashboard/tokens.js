@@ -12,6 +12,7 @@ import { nothingYet, reading } from "./reading.js";
 import { refresher } from "./refresh.js";
 import { PAGE_ROWS, sessionView } from "./session.js";
 
+const IDLE_ROWS = 5;
 const MOST_ROWS = 500; // the routes give no more at once
 const ROLL_MS = 60_000; // "the last 24 hours" move on
 const FOLLOW_MS = 3_000; // how often to look when another process reads
@@ -21,7 +22,7 @@ export async function mount(root, api) {
   await Promise.all(SHEETS.map((sheet) => dressed(sheet, api)));
   if (api.signal.aborted) return;
   const { h, replace } = api;
-  const limits = { sessions: FIRST_ROWS, projects: FIRST_ROWS, models: FIRST_ROWS, idle: FIRST_ROWS };
+  const limits = { sessions: FIRST_ROWS, projects: FIRST_ROWS, models: FIRST_ROWS, idle: IDLE_ROWS };
   let requestRows = PAGE_ROWS;
 
   const range = picker(api);
@@ -145,7 +146,7 @@ export async function mount(root, api) {
   }
 
   function showMore(name) {
-    limits[name] = limits[name] === FIRST_ROWS ? 50 : MOST_ROWS;
+    limits[name] = limits[name] < 50 ? 50 : MOST_ROWS;
     refresh.now();
   }
 

@@ -130,10 +130,12 @@ class TokenLedgerPlugin:
 
 
 def sources_of(host: HostContext) -> list[TokenSource]:
-    """Every plugin's sources, those of others guarded; of two with one name the later is left out
-    and reported."""
+    """Every plugin's sources in the order of loading, ours first, those of others guarded; of two
+    with one name the later is left out and reported."""
     found: dict[str, TokenSource] = {}
-    for contribution in host.plugins.collect("tokenledger_sources", host=host):
+    order = host.plugins.running()
+    contributions = host.plugins.collect("tokenledger_sources", host=host)
+    for contribution in sorted(contributions, key=lambda one: order.index(one.plugin)):
         source: TokenSource = contribution.value
         report = partial(host.plugins.report, contribution.plugin)
         fault = third_party.fault_of(source)

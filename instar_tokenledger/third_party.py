@@ -41,7 +41,8 @@ MAX_TEXT_CHARS = 4096
 MAX_STATE_BYTES = 64 * 1024
 MAX_REASONS = 32
 MAX_REASON_CHARS = 64
-MAX_ITERATIONS = 1000
+MAX_PARTS = 1000
+"""Iterations or contents of one row."""
 
 FAILURES = (Exception, SystemExit)
 """What ends one call of a plugin and nothing more."""
@@ -160,14 +161,14 @@ class _Guard:
             return "it has no id: message_id, request_id or row_id"
         if self._cumulative and not row.request_id:
             return "request_id is empty, and names the running total of a cumulative source"
-        for name, limit in (
-            ("at_ms", MAX_COUNT),
-            ("offset", end - 1),
-            ("content_chars", MAX_COUNT),
-        ):
+        for name, limit in (("at_ms", MAX_COUNT), ("offset", end - 1)):
             if not _is_whole(getattr(row, name), limit):
                 return f"{name} is {_shown(getattr(row, name))}"
-        return _counters_fault(row.counters) or _iterations_fault(row.iterations)
+        return (
+            _counters_fault(row.counters)
+            or _iterations_fault(row.iterations)
+            or _contents_fault(row.contents)
+        )
 
     def _say(self, words: str) -> None:
         self._report(f"token source {self._source.name}: {words}")
@@ -217,7 +218,7 @@ def _counters_fault(counters: object) -> str:
 
 
 def _iterations_fault(iterations: object) -> str:
-    if type(iterations) is not tuple or len(iterations) > MAX_ITERATIONS:
+    if type(iterations) is not tuple or len(iterations) > MAX_PARTS:
         return f"iterations is {_shown(iterations)}"
     for one in iterations:
         if type(one) is not Iteration or one.kind not in KINDS[1:]:
@@ -226,6 +227,18 @@ def _iterations_fault(iterations: object) -> str:
             return f"an iteration's model or index is {_shown(one)}"
         if fault := _counters_fault(one.counters):
             return fault
+    return ""
+
+
+def _contents_fault(contents: object) -> str:
+    if type(contents) is not tuple or len(contents) > MAX_PARTS:
+        return f"contents is {_shown(contents)}"
+    for one in contents:
+        if type(one) is not tuple or len(one) != 2:
+            return f"contents has {_shown(one)}"
+        number, chars = one
+        if type(number) is not int or abs(number) >> 62 or not _is_whole(chars, MAX_TOKENS):
+            return f"contents has {_shown(number)}: {_shown(chars)}"
     return ""
 
 

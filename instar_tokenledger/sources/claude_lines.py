@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from instar_host.store.tail import Lines
-from instar_tokenledger.sources.claude_rows import Run, count
+from instar_tokenledger.sources.claude_rows import Run
 from instar_tokenledger.sources.claude_salvage import Refused, salvage
 from instar_tokenledger.sources.claude_shapes import CostLine, Line, ModelCost, ProgressLine
 from instar_tokenledger.usage import MAX_COUNT, CostState, Counters, Decoded, UsageRow
@@ -164,7 +164,7 @@ def _cost_states(line: CostLine) -> list[CostState]:
 
 
 def _cost_state(session: str, model: str, cost: ModelCost) -> CostState:
-    dollars = cost.costUSD or 0
+    dollars = cost.costUSD
     if not 0 <= dollars <= MAX_COUNT / MICRO:
         raise Refused("bad-number")
     return CostState(
@@ -172,11 +172,11 @@ def _cost_state(session: str, model: str, cost: ModelCost) -> CostState:
         model=model,
         cost_micro_usd=round(dollars * MICRO),
         counters=Counters(
-            input=count(cost.inputTokens),
-            output=count(cost.outputTokens),
-            cache_create=count(cost.cacheCreationInputTokens),
-            cache_read=count(cost.cacheReadInputTokens),
-            web_searches=count(cost.webSearchRequests),
-            thinking=count(cost.thinkingTokens),
+            input=cost.inputTokens,
+            output=cost.outputTokens,
+            cache_create=cost.cacheCreationInputTokens,
+            cache_read=cost.cacheReadInputTokens,
+            web_searches=cost.webSearchRequests,
+            thinking=cost.thinkingTokens,
         ),
     )

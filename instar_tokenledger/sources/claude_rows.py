@@ -14,15 +14,8 @@ from operator import ge
 from instar_tokenledger.accounting import PARTIAL_OUTPUT, line_number
 from instar_tokenledger.sources.claude_content import content_chars
 from instar_tokenledger.sources.claude_salvage import Refused
-from instar_tokenledger.sources.claude_shapes import (
-    CacheCreation,
-    IterationUsage,
-    Line,
-    Message,
-    Number,
-    Usage,
-)
-from instar_tokenledger.usage import MAX_COUNT, Counters, Iteration, UsageRow
+from instar_tokenledger.sources.claude_shapes import IterationUsage, Line, Message, Usage
+from instar_tokenledger.usage import Counters, Iteration, UsageRow
 
 SYNTHETIC = "<synthetic>"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,7 +29,6 @@ class Run:
         "_contents",
         "_counters",
         "_first",
-        "_iterations",
         "_message",
         "_offset",
         "_stop",
@@ -56,7 +48,6 @@ class Run:
             raise Refused("no-session-id")
         self._when = instant(line.timestamp)
         self._counters = _counters(usage)
-        self._iterations = _iterations(usage.iterations)
         if not (message.id or line.requestId or line.uuid):
             raise Refused("no-identity")
         self._first = line
@@ -83,15 +74,10 @@ class Run:
         if message.usage != self._usage:
             if not _only_adds(self._usage, message.usage):
                 return False
-            try:
-                counters = _counters(message.usage)
-                iterations = _iterations(message.usage.iterations)
-            except Refused:
-                return False
+            counters = _counters(message.usage)
             if not all(map(ge, counters, self._counters)):
                 return False
-            self._counters, self._iterations = counters, iterations
-            self._usage = message.usage
+            self._counters, self._usage = counters, message.usage
         self._stop = stop
         self._contents.append((line.uuid, offset, message.content))
         return True
@@ -131,7 +117,7 @@ class Run:
             has_stop=self._stop,
             has_iterations=bool(usage.iterations),
             rich=rich,
-            iterations=self._iterations,
+            iterations=_iterations(usage.iterations),
             contents=self._measured() if partial else (),
         )
 
@@ -186,49 +172,43 @@ def _is_rich(usage: Usage) -> bool:
 
 
 def _counters(usage: Usage) -> Counters:
-    tools = usage.server_tool_use
-    details = usage.output_tokens_details
-    return _checked(
-        usage,
-        tools.web_search_requests if tools else 0,
-        tools.web_fetch_requests if tools else 0,
-        details.thinking_tokens if details else 0,
+    tools, details, parts = (
+        usage.server_tool_use,
+        usage.output_tokens_details,
+        usage.cache_creation,
     )
-
-
-def _checked(
-    usage: Usage | IterationUsage,
-    searches: Number = 0,
-    fetches: Number = 0,
-    thinking: Number = 0,
-) -> Counters:
-    parts: CacheCreation | None = usage.cache_creation
-    values = (
+    return _whole(
         usage.input_tokens,
         usage.output_tokens,
         usage.cache_creation_input_tokens,
         usage.cache_read_input_tokens,
         parts.ephemeral_5m_input_tokens if parts else 0,
         parts.ephemeral_1h_input_tokens if parts else 0,
-        searches,
-        fetches,
-        thinking,
+        tools.web_search_requests if tools else 0,
+        tools.web_fetch_requests if tools else 0,
+        details.thinking_tokens if details else 0,
     )
-    counters = Counters._make(map(count, values))
-    split = counters.cache_5m + counters.cache_1h
-    return counters if split <= counters.cache_create else counters._replace(cache_create=split)
 
 
-def count(value: Number) -> int:
-    """A counter as a whole number from 0 to 2**53; null is 0, 1e3 is 1000, anything else is
-    refused."""
-    if type(value) is int and 0 <= value <= MAX_COUNT:
-        return value
-    if value is None:
-        return 0
-    if isinstance(value, float) and value.is_integer() and 0 <= value <= MAX_COUNT:
-        return int(value)
-    raise Refused("bad-number")
+def _entry_counters(entry: IterationUsage) -> Counters:
+    parts = entry.cache_creation
+    return _whole(
+        entry.input_tokens,
+        entry.output_tokens,
+        entry.cache_creation_input_tokens,
+        entry.cache_read_input_tokens,
+        parts.ephemeral_5m_input_tokens if parts else 0,
+        parts.ephemeral_1h_input_tokens if parts else 0,
+    )
+
+
+def _whole(
+    fresh: int, output: int, create: int, read: int, five_minutes: int, an_hour: int, *more: int
+) -> Counters:
+    """Counters whose cache writes are at least the sum of their parts."""
+    return Counters(
+        fresh, output, max(create, five_minutes + an_hour), read, five_minutes, an_hour, *more
+    )
 
 
 def _iterations(entries: list[IterationUsage] | None) -> tuple[Iteration, ...]:
@@ -242,9 +222,9 @@ def _iterations(entries: list[IterationUsage] | None) -> tuple[Iteration, ...]:
     found: list[Iteration] = []
     for i, entry in enumerate(entries):
         if entry.type == "advisor_message":
-            found.append(Iteration("advisor", i, entry.model or "", _checked(entry)))
+            found.append(Iteration("advisor", i, entry.model or "", _entry_counters(entry)))
         elif entry.type == "compaction":
-            found.append(Iteration("compaction", i, entry.model or "", _checked(entry)))
+            found.append(Iteration("compaction", i, entry.model or "", _entry_counters(entry)))
         elif entry.type == "fallback_message" and i != last_fallback:
-            found.append(Iteration("fallback", i, entry.model or "", _checked(entry)))
+            found.append(Iteration("fallback", i, entry.model or "", _entry_counters(entry)))
     return tuple(found)

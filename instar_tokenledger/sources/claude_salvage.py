@@ -16,14 +16,15 @@ from typing import Any
 import msgspec
 
 from instar_tokenledger.sources.claude_shapes import CostLine, Line, ProgressLine
+from instar_tokenledger.usage import MAX_COUNT
 
 BOM = b"\xef\xbb\xbf"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-NUMBERS = frozenset({
+COUNTS = frozenset({
     "input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens",
     "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens", "web_search_requests",
     "web_fetch_requests", "thinking_tokens", "inputTokens", "outputTokens", "cacheReadInputTokens",
-    "cacheCreationInputTokens", "thinkingTokens", "webSearchRequests", "costUSD",
+    "cacheCreationInputTokens", "thinkingTokens", "webSearchRequests",
 })  # fmt: skip
 FLAGS = frozenset({"isSidechain"})
 OBJECTS = frozenset({
@@ -85,10 +86,10 @@ def _cleaned(found: Mapping[str, Any]) -> dict[str, Any]:
     number as bad."""
     clean: dict[str, Any] = {}
     for key, value in found.items():
-        if key in NUMBERS:
-            if isinstance(value, bool) or not isinstance(value, int | float | None):
-                raise Refused("bad-number")
-            clean[key] = value
+        if key in COUNTS:
+            clean[key] = _count(value)
+        elif key == "costUSD":
+            clean[key] = _dollars(value)
         elif key == "iterations":
             if isinstance(value, list):
                 clean[key] = [_cleaned(entry) if isinstance(entry, dict) else {} for entry in value]
@@ -103,6 +104,25 @@ def _cleaned(found: Mapping[str, Any]) -> dict[str, Any]:
         ):
             clean[key] = _text(value) if isinstance(value, str) else value
     return clean
+
+
+def _count(value: object) -> int:
+    """A whole number from 0 to 2**53; null is 0, 1e3 is 1000, anything else is refused."""
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
+        raise Refused("bad-number")
+    return value
+
+
+def _dollars(value: object) -> float:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Refused("bad-number")
+    return float(value)
 
 
 def _encoded(value: Any) -> bytes:

@@ -1,47 +1,52 @@
 """The parts of Claude Code's transcript lines that the ledger reads, as shapes for the decoder.
 
-Only shapes: every member is optional and loosely typed, because one odd member must not lose the
-line. Names are the file's own.
+Only shapes: every member is optional. What does not fit (null for a number, 1e3, a number as text)
+takes the slow way through `claude_salvage`, so that one odd member does not lose the line. Names
+are the file's own.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+
+from instar_tokenledger.usage import MAX_COUNT
 
 # ruff: noqa: N815 - member names are those of the file
 
-Number = int | float | None
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 
 
 class CacheCreation(msgspec.Struct, gc=False):
-    ephemeral_5m_input_tokens: Number = 0
-    ephemeral_1h_input_tokens: Number = 0
+    ephemeral_5m_input_tokens: Count = 0
+    ephemeral_1h_input_tokens: Count = 0
 
 
 class ServerTools(msgspec.Struct, gc=False):
-    web_search_requests: Number = 0
-    web_fetch_requests: Number = 0
+    web_search_requests: Count = 0
+    web_fetch_requests: Count = 0
 
 
 class OutputDetails(msgspec.Struct, gc=False):
-    thinking_tokens: Number = 0
+    thinking_tokens: Count = 0
 
 
 class IterationUsage(msgspec.Struct, gc=False):
     type: str = ""
     model: str | None = None
-    input_tokens: Number = 0
-    output_tokens: Number = 0
-    cache_creation_input_tokens: Number = 0
-    cache_read_input_tokens: Number = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_creation_input_tokens: Count = 0
+    cache_read_input_tokens: Count = 0
     cache_creation: CacheCreation | None = None
 
 
 class Usage(msgspec.Struct, gc=False):
-    input_tokens: Number = 0
-    output_tokens: Number = 0
-    cache_creation_input_tokens: Number = 0
-    cache_read_input_tokens: Number = 0
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_creation_input_tokens: Count = 0
+    cache_read_input_tokens: Count = 0
     cache_creation: CacheCreation | None = None
     service_tier: str | None = None
     server_tool_use: ServerTools | None = None
@@ -91,13 +96,13 @@ class ProgressLine(msgspec.Struct, gc=False):
 
 
 class ModelCost(msgspec.Struct, gc=False):
-    inputTokens: Number = 0
-    outputTokens: Number = 0
-    cacheReadInputTokens: Number = 0
-    cacheCreationInputTokens: Number = 0
-    thinkingTokens: Number = 0
-    webSearchRequests: Number = 0
-    costUSD: Number = 0
+    inputTokens: Count = 0
+    outputTokens: Count = 0
+    cacheReadInputTokens: Count = 0
+    cacheCreationInputTokens: Count = 0
+    thinkingTokens: Count = 0
+    webSearchRequests: Count = 0
+    costUSD: float = 0
 
 
 class CostLine(msgspec.Struct, gc=False):

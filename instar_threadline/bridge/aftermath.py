@@ -46,6 +46,8 @@ from instar_threadline.bridge.target import TargetState
 from instar_threadline.bridge.topics import HUB_THREAD, Topics
 from instar_threadline.bridge.watch import ChatOptions, Watch
 
+MAX_UNCLEAR = 3
+"""Topics that may be tried for one thread without a clear answer: each may lie around unused."""
 PROBES = 3
 """Ids above the last known one that are asked about."""
 
@@ -182,19 +184,29 @@ class Aftermath:
             state = targets.load(db, self._name)
             now_ms = self._clock.now_ms()
             if isinstance(error, Ambiguous):
-                state.failed(now_ms, error, self._random)
-                if flight.kind == "create":
-                    settled_at = now_ms + self._options.settle_ms
-                    state.blocked_until_ms = max(state.blocked_until_ms, settled_at)
-                    if not should_probe(flight, self._can):
-                        flight = replace(flight, probed=0)
-                flights.save(db, self._name, replace(flight, doubtful=True), sending=False)
+                self._unclear(state, flight, error)
             else:
                 self._wait(state, now_ms, error)
                 parked = self._refused(state, flight, error)
             targets.save(db, state)
         if parked:
             self._watch.settled(parked, "dead", flight.topic_id, str(error))
+
+    def _unclear(self, state: TargetState, flight: Flight, error: Ambiguous) -> None:
+        """Nobody knows: it is tried again before anything else, a topic only a few times."""
+        now_ms = self._clock.now_ms()
+        state.failed(now_ms, error, self._random)
+        if flight.kind == "create":
+            settled_at = now_ms + self._options.settle_ms
+            state.blocked_until_ms = max(state.blocked_until_ms, settled_at)
+            if not should_probe(flight, self._can):
+                flight = replace(flight, probed=0, unclear=flight.unclear + 1)
+            if flight.unclear >= MAX_UNCLEAR:
+                state.no_topics(now_ms, error)
+                self._without_topic(flight)
+                return
+        resting = replace(flight, doubtful=True)
+        flights.save(self._outbox.connection, self._name, resting, sending=False)
 
     def _wait(self, state: TargetState, now_ms: int, error: ChatError) -> None:
         """How long the whole chat rests after a refusal."""

@@ -35,6 +35,8 @@ class Flight(Struct, frozen=True, kw_only=True):
     """An attempt of this step may have taken effect."""
     high_before: int = 0
     """The newest id of the chat that was known before the first attempt of this step."""
+    unclear: int = 0
+    """Attempts to make the topic of which nobody knows the end."""
     probed: int = 0
     """Ids above it that were found not to be the topic."""
 

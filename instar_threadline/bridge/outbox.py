@@ -54,12 +54,13 @@ class Outbox:
         self.connection = connection
         self.clock = clock
         self.limits = limits
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held while the connection is used; a call under it may call others."""
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
         """One transaction for several calls; a call inside it joins it."""
-        with self._lock:
+        with self.lock:
             if self.connection.in_transaction:
                 yield self.connection
             else:
@@ -68,7 +69,7 @@ class Outbox:
 
     def close(self) -> None:
         """Close the connection once no call is under way."""
-        with self._lock:
+        with self.lock:
             self.connection.close()
 
     def add_target(self, name: str) -> None:
@@ -78,7 +79,7 @@ class Outbox:
 
     def mark(self, name: str) -> bytes | None:
         """Where a reader of the log stands."""
-        with self._lock:
+        with self.lock:
             value = self.connection.execute("SELECT value FROM mark WHERE name = ?", (name,)).get
         return None if value is None else bytes(value)
 
@@ -109,7 +110,7 @@ class Outbox:
 
     def is_known(self, target: str, key: bytes) -> bool:
         """True when a message with this key waits, is under way, or was accounted for."""
-        with self._lock:
+        with self.lock:
             known = self.connection.execute(
                 "SELECT EXISTS (SELECT 1 FROM delivered WHERE target = ?1 AND key = ?2)"
                 " OR EXISTS (SELECT 1 FROM queue WHERE target = ?1 AND key = ?2)",
@@ -123,7 +124,7 @@ class Outbox:
         Lanes with live messages first, among them the one that waited longest for its turn.
         """
         wanted = {"all": "1", "live": "live > 0", "history": "live = 0"}[which]
-        with self._lock:
+        with self.lock:
             lane = self.connection.execute(
                 f"SELECT name FROM lane WHERE target = ? AND waiting > 0 AND {wanted}"
                 " ORDER BY live = 0, turn LIMIT 1",
@@ -133,7 +134,7 @@ class Outbox:
 
     def head(self, target: str, lane: str, limit: int) -> list[Row]:
         """The first rows of one lane, in order."""
-        with self._lock:
+        with self.lock:
             found = self.connection.execute(
                 f"SELECT {COLUMNS} FROM queue WHERE target = ? AND lane = ? ORDER BY seq LIMIT ?",
                 (target, lane, limit),
@@ -142,7 +143,7 @@ class Outbox:
 
     def rows(self, target: str, seqs: Sequence[int]) -> list[Row]:
         """These rows, as far as they still wait, in order."""
-        with self._lock:
+        with self.lock:
             found = self.connection.execute(
                 f"SELECT {COLUMNS} FROM queue WHERE target = ?"
                 " AND seq IN (SELECT value FROM json_each(?)) ORDER BY seq",
@@ -152,7 +153,7 @@ class Outbox:
 
     def waiting(self, target: str) -> tuple[int, int]:
         """(rows, bytes) that wait for the target."""
-        with self._lock:
+        with self.lock:
             found = self.connection.execute(
                 "SELECT waiting, waiting_bytes FROM target WHERE name = ?", (target,)
             ).fetchall()
@@ -232,7 +233,7 @@ class Outbox:
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest dead letters first."""
-        with self._lock:
+        with self.lock:
             found = self.connection.execute(
                 "SELECT id, target, reason, at_ms, row FROM dead ORDER BY id DESC LIMIT ?", (limit,)
             ).fetchall()

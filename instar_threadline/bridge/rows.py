@@ -22,7 +22,7 @@ ROW_OVERHEAD_BYTES = 200
 
 COLUMNS = (
     "seq, target, lane, key, kind, history, ring, thread_id, direction, fingerprint, peer_name,"
-    " message_id, verified, outcome, at_ms, body, bytes, queued_at_ms, alone, plain, maybe"
+    " message_id, verified, outcome, at_ms, body, queued_at_ms, alone, plain, maybe"
 )
 
 
@@ -52,7 +52,6 @@ class Row(Struct, frozen=True, kw_only=True):
     maybe: bool = False
     """An earlier attempt may have arrived somewhere; the text says so."""
     seq: int = 0
-    bytes: int = 0
 
 
 class DeadLetter(Struct, frozen=True, kw_only=True):
@@ -85,7 +84,7 @@ def size_of(row: Row) -> int:
 
 
 def insert(db: apsw.Connection, row: Row) -> None:
-    """Add a row; its `seq` and `bytes` are made here."""
+    """Add a row; its `seq` is made here."""
     db.execute(
         "INSERT INTO queue (target, lane, key, kind, history, ring, thread_id, direction,"
         " fingerprint, peer_name, message_id, verified, outcome, at_ms, body, bytes, queued_at_ms,"

@@ -63,16 +63,18 @@ class Topics:
 
     def find(self, target: str, thread_id: str) -> Binding | None:
         """What is known of the thread."""
-        found = self._outbox.connection.execute(
-            "SELECT * FROM topic WHERE target = ? AND thread_id = ?", (target, thread_id)
-        ).fetchall()
+        with self._outbox.lock:
+            found = self._outbox.connection.execute(
+                "SELECT * FROM topic WHERE target = ? AND thread_id = ?", (target, thread_id)
+            ).fetchall()
         return _binding(found[0]) if found else None
 
     def all(self, target: str) -> list[Binding]:
         """Every thread of the target, the hub's own entry included, oldest first."""
-        found = self._outbox.connection.execute(
-            "SELECT * FROM topic WHERE target = ? ORDER BY created_at_ms, thread_id", (target,)
-        ).fetchall()
+        with self._outbox.lock:
+            found = self._outbox.connection.execute(
+                "SELECT * FROM topic WHERE target = ? ORDER BY created_at_ms, thread_id", (target,)
+            ).fetchall()
         return [_binding(values) for values in found]
 
     def place(
@@ -93,6 +95,13 @@ class Topics:
                 self._set(known, "hub", "deleted")
                 return HUB_LANE
             return self._reserve(target, thread_id, agent, name, known, asked_for=asked_for)
+
+    def place_flat(self, target: str, thread_id: str, agent: str) -> str:
+        """The lane for a message at a target that has no topics."""
+        with self._outbox.transaction():
+            if self.find(target, thread_id) is None:
+                self._insert(target, thread_id, "open", "", agent=agent, name="")
+            return lane_of(thread_id)
 
     def opened(self, target: str, thread_id: str, topic_id: int, name: str) -> None:
         """The topic exists now; `name` as Telegram made it."""

@@ -107,7 +107,9 @@ class ChatWorker:
             state.paused, state.paused_until_ms = "", 0
             left = flights.load(db, self._name)
             if left is not None and left[1]:
-                flights.save(db, self._name, replace(left[0], doubtful=True), sending=False)
+                unclear = left[0].unclear + (left[0].kind == "create")
+                doubtful = replace(left[0], doubtful=True, unclear=unclear)
+                flights.save(db, self._name, doubtful, sending=False)
                 settle_until = self._clock.now_ms() + self._options.settle_ms
                 if left[0].kind == "create":
                     state.blocked_until_ms = max(state.blocked_until_ms, settle_until)

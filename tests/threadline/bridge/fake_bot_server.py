@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif bot != self.server.api.token:
             self._answer(401, {"ok": False, "error_code": 401, "description": "Unauthorized"})
         else:
-            self._serve(method, _fields(self.headers.get("content-type", ""), body))
+            self._serve(method, parse_fields(self.headers.get("content-type", ""), body))
 
     def _serve(self, method: str, fields: dict[str, Any]) -> None:
         faults = self.server.faults
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _fields(kind: str, body: bytes) -> dict[str, Any]:
+def parse_fields(kind: str, body: bytes) -> dict[str, Any]:
     """The parameters of a call: JSON, or a form whose values may be JSON."""
     if kind.startswith("application/json"):
         loaded: dict[str, Any] = json.loads(body)

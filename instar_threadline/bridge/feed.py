@@ -1,0 +1,135 @@
+"""Where the bridge reads: the signed log, after a mark that the bridge keeps with its own rows.
+
+Promises every message once the log has it, in the order of each file, and a mark that stands
+exactly after what was handed out. Never writes to the log. A log that was rewritten behind the
+mark is not read again from its beginning, which would flood a chat with old messages: reading
+goes on at its end, and the event is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from instar_threadline.messages import DIRECTIONS, Direction, Message, Position
+from instar_threadline.record.keyring import Keyring
+from instar_threadline.record.layout import layout
+from instar_threadline.record.lines import Line, integrity_of, message_of, read_line
+from instar_threadline.record.reader import Batch, Place, StreamReader
+
+STEP_BYTES = 256 * 1024
+
+
+class FeedBatch(Struct, frozen=True, kw_only=True):
+    """What one step read."""
+
+    messages: tuple[Message, ...]
+    mark: bytes
+    """Where the next step begins; save it together with what was made of the messages."""
+    more: bool = False
+    restarted: bool = False
+    """The log was rewritten behind the mark; what came between may be missing."""
+
+
+class MessageFeed(Protocol):
+    """Messages of the log, in steps."""
+
+    def read(self, mark: bytes | None) -> FeedBatch:
+        """The next step after a mark; None is the beginning of the log."""
+        ...
+
+    def end(self) -> bytes:
+        """The mark of the log's present end."""
+        ...
+
+
+class LogFeed:
+    """The signed log of one state directory. One thread at a time."""
+
+    def __init__(self, state_dir: Path, keyring: Keyring) -> None:
+        self._state_dir = state_dir
+        self._keyring = keyring
+        self._readers: dict[Direction, StreamReader] = {}
+        self._at: bytes | None = None
+
+    def read(self, mark: bytes | None) -> FeedBatch:
+        """As the protocol says; raises what `StreamReader.read` does, and then nothing has
+        moved.
+        """
+        readers = self._standing_at(mark)
+        found: dict[Direction, list[Message]] = {"in": [], "out": []}
+        more = restarted = False
+        for direction in DIRECTIONS:
+            reader = readers[direction]
+            if reader.idle():
+                continue
+            batch = reader.read(STEP_BYTES)
+            if batch.rewritten:
+                self._readers[direction] = self._ended(direction)
+                restarted = True
+                continue
+            found[direction] = self._messages(direction, batch)
+            more = more or not batch.at_end
+        self._at = self._mark()
+        messages = tuple(_merged(found["in"], found["out"]))
+        return FeedBatch(messages=messages, mark=self._at, more=more, restarted=restarted)
+
+    def end(self) -> bytes:
+        self._readers = {direction: self._ended(direction) for direction in DIRECTIONS}
+        self._at = self._mark()
+        return self._at
+
+    def _standing_at(self, mark: bytes | None) -> dict[Direction, StreamReader]:
+        """The readers, set back when the mark is not the one they last gave."""
+        if mark is None or mark != self._at or not self._readers:
+            places = msgspec.json.decode(mark, type=dict[str, Place]) if mark else {}
+            self._readers = {d: self._reader(d, places.get(d)) for d in DIRECTIONS}
+        return self._readers
+
+    def _reader(self, direction: Direction, place: Place | None) -> StreamReader:
+        return StreamReader(layout(self._state_dir, direction), self._keyring, place)
+
+    def _ended(self, direction: Direction) -> StreamReader:
+        reader = self._reader(direction, None)
+        while not reader.read().at_end:
+            pass
+        return reader
+
+    def _mark(self) -> bytes:
+        return msgspec.json.encode({d: self._readers[d].place for d in DIRECTIONS})
+
+    def _messages(self, direction: Direction, batch: Batch) -> list[Message]:
+        found: list[Message] = []
+        for checked in batch.lines:
+            line = read_line(checked.data)
+            if not isinstance(line, Line):
+                continue
+            integrity = integrity_of(checked.data, line, self._keyring, checked.key)
+            if integrity == "malformed":
+                continue
+            position = Position(
+                direction=direction,
+                segment=batch.segment,
+                offset=checked.offset,
+                length=len(checked.data),
+            )
+            found.append(message_of(direction, line, integrity, position))
+        return found
+
+
+def _merged(first: list[Message], second: list[Message]) -> Iterator[Message]:
+    """Both by their times, each in its own order whatever its times say."""
+    i = j = 0
+    while i < len(first) and j < len(second):
+        if (first[i].timestamp_ms or 0) <= (second[j].timestamp_ms or 0):
+            yield first[i]
+            i += 1
+        else:
+            yield second[j]
+            j += 1
+    yield from first[i:]
+    yield from second[j:]

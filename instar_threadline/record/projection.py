@@ -74,6 +74,9 @@ class Projection:
             add(self._thread(row), row)
         rows.sort(key=lambda row: row.id)
         self._connection.executemany(_SAVE_MESSAGE, map(self._values, rows))
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO peers VALUES (?, ?)", {(row.peer, row.peer_name) for row in rows}
+        )
         schema.set_meta(self._connection, "batch", self._batch)
         self._save_threads()
         return rows
@@ -83,7 +86,7 @@ class Projection:
         fresh = []
         for row in rows:
             before = known.get(row.identity)
-            if before is None:
+            if before is None or not row.line.id:  # without an id nothing says it is the same
                 known[row.identity] = [_known_of(row)]
                 fresh.append(row)
                 continue

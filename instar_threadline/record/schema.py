@@ -85,7 +85,11 @@ CREATE TABLE threads(
   mixed INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX threads_by_last ON threads(last_at DESC, id DESC);
-CREATE INDEX threads_by_peer ON threads(peer, peer_name);
+CREATE TABLE peers(
+  peer TEXT NOT NULL,
+  peer_name TEXT NOT NULL,
+  PRIMARY KEY (peer, peer_name)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE unreadable(
   direction TEXT NOT NULL,
   segment INTEGER NOT NULL,
@@ -113,7 +117,7 @@ CREATE VIRTUAL TABLE words USING fts5(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
 
-_NAMES = ("streams", "messages", "threads", "unreadable", "findings", "meta")
+_NAMES = ("streams", "messages", "threads", "peers", "unreadable", "findings", "meta")
 
 
 def create(connection: apsw.Connection) -> None:

@@ -223,8 +223,8 @@ class Views:
 
 
 def peers_like(connection: apsw.Connection, known: Known, wanted: str) -> list[tuple[str, str]]:
-    """(peer, name in the message) of every thread whose peer's id or name contains `wanted`."""
-    pairs = schema.rows(connection, "SELECT DISTINCT peer, peer_name FROM threads")
+    """(peer, name in the message) of every agent whose id or name contains `wanted`."""
+    pairs = schema.rows(connection, "SELECT peer, peer_name FROM peers")
     folded = wanted.casefold()
     return [
         (peer, name)

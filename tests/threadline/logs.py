@@ -8,8 +8,14 @@ from typing import Any
 from instar_host.clock import Clock
 from instar_threadline.messages import NewMessage
 from instar_threadline.record.disk import Disk
+from instar_threadline.record.index import Index
 from instar_threadline.record.keyring import Keyring, open_keyring
 from instar_threadline.record.log import ROTATE_BYTES, KnownMessages, MessageLog
+from instar_threadline.record.readers import Readers
+from instar_threadline.record.search import Search
+from instar_threadline.record.signing import derive_key, sign
+from instar_threadline.record.views import Views
+from instar_threadline.sources.statefiles import StateFiles
 
 TOKEN = "test-auth-token"
 DAWN = "d" * 32
@@ -74,3 +80,51 @@ def sent(text: str = "reply", **members: Any) -> NewMessage:
         "outcome": "relay-sent", "text": text, **members,
     }  # fmt: skip
     return NewMessage(**given)
+
+
+def original_line(direction: str, token: str = TOKEN, **members: Any) -> bytes:
+    """A line as the original program writes it."""
+    given = {
+        "id": "m-1", "timestamp": "2026-05-01T10:00:00.000Z", "from": DAWN, "senderName": "Dawn",
+        "trustLevel": "trusted", "threadId": "t-1", "text": "hello",
+    }  # fmt: skip
+    if direction == "out":
+        given |= {"from": "echo", "senderName": "echo", "trustLevel": "self",
+                  "to": DAWN, "recipientName": "Dawn"}  # fmt: skip
+    return sign({**given, **members}, derive_key(token))[0] + b"\n"
+
+
+def write_original(state_dir: Path, inbox: list[bytes], outbox: list[bytes] = []) -> None:  # noqa: B006
+    """The files of the original program, with these lines in them."""
+    folder = state_dir / "threadline"
+    folder.mkdir(exist_ok=True)
+    (folder / "inbox.jsonl.active").write_bytes(b"".join(inbox))
+    (folder / "outbox.jsonl.active").write_bytes(b"".join(outbox))
+
+
+class Seen:
+    """Everything that can be asked about a state directory, freshly indexed."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
+        self.index = Index(state_dir, keyring(state_dir), lambda: 0)
+        self.readers = Readers(state_dir)
+        files = StateFiles(str(state_dir / "threadline"))
+        self.views = Views(self.readers, files, keyring(state_dir))
+        self.search = Search(self.readers, files, lambda: 0.0)
+        self.refresh()
+
+    def refresh(self) -> None:
+        self.index.catch_up()
+
+    def threads(self, **filters: Any) -> list[str]:
+        return [thread.thread_id for thread in self.views.threads(**filters).threads]
+
+    def hits(self, query: str, **filters: Any) -> list[str]:
+        """The snippets of the hits."""
+        filters = {"limit": 50, **filters}
+        return [hit.snippet for hit in self.search.messages(query, **filters).hits]
+
+    def close(self) -> None:
+        self.readers.close()
+        self.index.close()

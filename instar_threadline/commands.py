@@ -1,0 +1,312 @@
+"""`instar threads ...`: conversations in a terminal, for people and, with `--json`, for scripts.
+
+All of them only read the log. `verify` needs no index; the others bring it up to date first when
+nobody else keeps it. What a peer wrote is shown with its control and direction characters
+escaped, so that no message can drive a terminal. Exit codes: 0 done, 1 a negative answer, 2 wrong
+usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from instar_host.errors import UsageError
+from instar_host.lease import Lease
+from instar_host.records import Command, HostContext, Terminal
+from instar_threadline import export
+from instar_threadline.record.lines import instant_ms
+from instar_threadline.record.search import SearchPage
+from instar_threadline.record.shapes import MessageView, ThreadSummary
+from instar_threadline.record.verify import StreamVerdict, Verdict, verify
+from instar_threadline.record.views import ThreadDetail, Views
+from instar_threadline.service import ThreadlineService
+from instar_threadline.terminal import ago, clean, fitted
+
+EXPORT_PAGE = 500
+SHOW_MESSAGES = 50
+SEARCH_BUDGET_S = 2.0
+
+
+class ThreadCommands:
+    """The sub-commands over one service."""
+
+    def __init__(self, make_service: Callable[[HostContext], ThreadlineService]) -> None:
+        self._make_service = make_service
+
+    def commands(self) -> list[Command]:
+        """The top-level command."""
+        return [
+            Command(
+                name="threads",
+                summary="what agents said to each other, and whether the record is whole",
+                configure=_configure,
+                run=lambda arguments, host, terminal: int(
+                    arguments.run_threads(
+                        _Call(arguments, host, terminal, self._make_service(host))
+                    )
+                ),
+            )
+        ]
+
+
+class _Call:
+    """One call: its arguments, and where its answer goes."""
+
+    def __init__(
+        self,
+        arguments: argparse.Namespace,
+        host: HostContext,
+        terminal: Terminal,
+        service: ThreadlineService,
+    ) -> None:
+        self.arguments = arguments
+        self.host = host
+        self.terminal = terminal
+        self.service = service
+
+    def say(self, line: str = "") -> None:
+        self.terminal.out.write(line + "\n")
+
+    def say_json(self, value: object) -> None:
+        self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+    def views(self) -> Views:
+        """The views of an index that is as fresh as it can be."""
+        lease = Lease(self.host.state_dir)
+        if lease.try_acquire():
+            try:
+                while not self.service.index(lambda: False):
+                    pass
+            finally:
+                lease.release()
+        return self.service.views()
+
+
+def _list(call: _Call) -> int:
+    arguments = call.arguments
+    page = call.views().threads(
+        remote_agent=arguments.agent,
+        since_ms=_instant(arguments.since, "--since"),
+        until_ms=_instant(arguments.until, "--until"),
+        limit=arguments.limit,
+    )
+    if arguments.json:
+        call.say_json({"threads": page.threads, "count": len(page.threads), "total": page.total})
+        return 0
+    now_ms = call.host.clock.now_ms()
+    for thread in page.threads:
+        call.say(_thread_line(thread, now_ms, call.terminal.width))
+    if not page.threads:
+        call.say("No threads yet.")
+    elif page.total > len(page.threads):
+        call.say(f"{len(page.threads)} of {page.total} threads; --limit shows more.")
+    return 0
+
+
+def _show(call: _Call) -> int:
+    detail = call.views().thread(call.arguments.thread, limit=call.arguments.limit)
+    if detail is None:
+        call.terminal.err.write(f"There is no thread {clean(call.arguments.thread)}.\n")
+        return 1
+    if call.arguments.json:
+        summary = msgspec.to_builtins(detail.summary)
+        call.say_json({**summary, "messages": detail.messages})
+        return 0
+    for line in _conversation(detail):
+        call.say(line)
+    return 0
+
+
+def _search(call: _Call) -> int:
+    arguments = call.arguments
+    call.views()
+    page: SearchPage = call.service.search().messages(
+        arguments.text,
+        limit=arguments.limit,
+        remote_agent=arguments.agent,
+        since_ms=_instant(arguments.since, "--since"),
+        until_ms=_instant(arguments.until, "--until"),
+        budget_s=SEARCH_BUDGET_S,
+    )
+    if arguments.json:
+        call.say_json({"hits": page.hits, "count": len(page.hits), "scope": page.scope})
+    else:
+        for hit in page.hits:
+            message = hit.message
+            call.say(f"{message.at or clean(message.timestamp)}  {clean(message.thread_id)}")
+            call.say(f"  {_who(message)}: {clean(hit.snippet)}")
+        if page.scope == "recent":
+            call.say("Fewer than three characters: only the most recent messages were searched.")
+        if not page.hits:
+            call.say("No matches.")
+    return 0 if page.hits else 1
+
+
+def _verify(call: _Call) -> int:
+    verdict = verify(call.host.state_dir, call.service.keyring())
+    if call.arguments.json:
+        call.say_json(verdict)
+    else:
+        for line in _verdict_lines(verdict):
+            call.say(line)
+        why = call.service.health().keyring_error
+        if why:
+            call.say(why)
+    return 0 if verdict.ok else 1
+
+
+def _export(call: _Call) -> int:
+    views = call.views()
+    wanted = call.arguments.thread
+    threads = [wanted] if wanted else list(_all_threads(views))
+    write = export.markdown if call.arguments.format == "markdown" else export.jsonl
+    for thread_id in threads:
+        pages = _all_messages(views, thread_id)
+        if pages is None:
+            call.terminal.err.write(f"There is no thread {clean(thread_id)}.\n")
+            return 1
+        summary, messages = pages
+        for chunk in write(summary, messages):
+            call.terminal.out.write(chunk)
+    return 0
+
+
+def _all_threads(views: Views) -> Iterator[str]:
+    cursor = None
+    while True:
+        page = views.threads(limit=EXPORT_PAGE, cursor=cursor)
+        yield from (thread.thread_id for thread in page.threads)
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def _all_messages(
+    views: Views, thread_id: str
+) -> tuple[ThreadSummary, Iterator[MessageView]] | None:
+    """The thread and all its messages, oldest first; None if there is no such thread."""
+    last = views.thread(thread_id, limit=EXPORT_PAGE)
+    if last is None:
+        return None
+    pages = [last.messages]
+    cursor = last.older_cursor
+    while cursor is not None:
+        page = views.thread(thread_id, limit=EXPORT_PAGE, before=cursor)
+        if page is None:
+            break
+        pages.append(page.messages)
+        cursor = page.older_cursor
+    return last.summary, (message for page in reversed(pages) for message in page)
+
+
+def _thread_line(thread: ThreadSummary, now_ms: int, width: int) -> str:
+    last = instant_ms(thread.last_seen) or 0
+    mark = "!" if thread.integrity.state == "broken" else " "
+    counts = f"{thread.inbound_count}↓ {thread.outbound_count}↑"
+    who = f"{clean(thread.remote_agent_name)} ({clean(thread.remote_agent)[:16]})"
+    line = f"{mark} {ago(now_ms - last):>8}  {counts:>11}  {clean(thread.thread_id)}  {who}"
+    return fitted(line, width)
+
+
+def _conversation(detail: ThreadDetail) -> Iterator[str]:
+    thread = detail.summary
+    yield f"{clean(thread.thread_id)}: {clean(thread.remote_agent_name)}"
+    yield f"  {clean(thread.remote_agent)}"
+    integrity = thread.integrity
+    yield f"  integrity {integrity.state}, completeness {integrity.completeness}"
+    if detail.older_cursor is not None:
+        yield f"  the last {len(detail.messages)} of {thread.message_count} messages"
+    for message in detail.messages:
+        yield ""
+        flags = _flags(message)
+        yield f"{message.at or clean(message.timestamp)}  {_who(message)}{flags}"
+        for line in message.text.split("\n"):
+            yield f"  {clean(line)}"
+
+
+def _who(message: MessageView) -> str:
+    name = clean(message.remote_agent_name)
+    return f"{name} →" if message.direction == "in" else f"→ {name}"
+
+
+def _flags(message: MessageView) -> str:
+    flags = [] if message.verified else ["unverified"]
+    if message.integrity != "ok":
+        flags.append(message.integrity)
+    if message.status in ("outside", "altered"):
+        flags.append(message.status)
+    if message.conflict:
+        flags.append("conflict")
+    return f"  [{', '.join(flags)}]" if flags else ""
+
+
+def _verdict_lines(verdict: Verdict) -> Iterator[str]:
+    for stream in verdict.streams:
+        yield from _stream_lines(stream)
+    yield f"integrity: {verdict.integrity}   completeness: {verdict.completeness}"
+
+
+def _stream_lines(stream: StreamVerdict) -> Iterator[str]:
+    name = "inbox" if stream.direction == "in" else "outbox"
+    yield (
+        f"{name}: {stream.lines} lines, {stream.chained} chained, {stream.unchained} unchained,"
+        f" {stream.outside} outside the chain, {stream.bad} bad, {stream.missing} missing"
+    )
+    bad = stream.first_bad
+    if bad is not None:
+        yield (
+            f"  first: {bad.kind} at entry {bad.n}, file {bad.segment}, byte {bad.offset}"
+            f" ({stream.finding_count} in all)"
+        )
+
+
+def _instant(said: str | None, flag: str) -> int | None:
+    if said is None:
+        return None
+    at = instant_ms(said)
+    if at is None:
+        raise UsageError(f"{flag} has to be an instant, such as 2026-05-01T10:00:00Z")
+    return at
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 10_000:
+        raise argparse.ArgumentTypeError("has to be from 1 to 10000")
+    return value
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[[_Call], int], summary: str) -> argparse.ArgumentParser:
+        sub = kinds.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(run_threads=run)
+        return sub
+
+    for name, run, limit, summary in (
+        ("list", _list, 50, "threads, the latest first"),
+        ("search", _search, 20, "messages that contain a text, newest first"),
+    ):
+        sub = add(name, run, summary)
+        if name == "search":
+            sub.add_argument("text")
+        sub.add_argument("--agent", default="", help="a part of the peer's fingerprint or name")
+        sub.add_argument("--since", metavar="INSTANT", help="from this instant on (ISO 8601)")
+        sub.add_argument("--until", metavar="INSTANT", help="up to this instant (ISO 8601)")
+        sub.add_argument("--limit", type=_count, default=limit, metavar="N")
+        sub.add_argument("--json", action="store_true")
+    show = add("show", _show, "one conversation")
+    show.add_argument("thread")
+    show.add_argument("--limit", type=_count, default=SHOW_MESSAGES, metavar="N")
+    show.add_argument("--json", action="store_true")
+    checks = add(
+        "verify", _verify, "check every line and the chain; exit 1 when something is wrong"
+    )
+    checks.add_argument("--json", action="store_true")
+    out = add("export", _export, "messages as JSON lines or Markdown")
+    out.add_argument("thread", nargs="?", help="one thread; all of them without it")
+    out.add_argument("--format", choices=("jsonl", "markdown"), default="jsonl")

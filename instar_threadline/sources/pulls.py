@@ -1,0 +1,124 @@
+"""Asking the message sources of other plugins, and remembering how far each was asked.
+
+Promises that a source's cursor is saved only after its messages are in the log, so a crash
+between the two asks again and finds duplicates; and that one source's failure is its own. A lost
+file of cursors means asking from the beginning of history: nothing is recorded twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from instar_host.errors import InstarError, reason
+from instar_host.records import HostContext, Record
+from instar_host.store.errors import StoreError
+from instar_host.store.files import ensure_private_dir, read_bounded, write_atomic
+from instar_threadline.errors import ThreadlineError
+from instar_threadline.record.layout import FOLDER
+from instar_threadline.recorder import Recorder
+from instar_threadline.records import MessageSource, SourceBatch
+
+FILE_NAME = "sources.json"
+MAX_FILE_BYTES = 1 << 20
+PULL_MESSAGES = 500
+PULLS_A_TICK = 20
+
+
+class SourceState(Record, frozen=True, kw_only=True, rename="camel"):
+    """How one source fares."""
+
+    name: str
+    plugin: str
+    recorded: int = 0
+    duplicates: int = 0
+    refused: int = 0
+    error: str = ""
+    more: bool = False
+
+
+class Pulls:
+    """Pulls from every source of a host. One thread at a time."""
+
+    def __init__(self, host: HostContext, recorder: Recorder) -> None:
+        self._host = host
+        self._recorder = recorder
+        self._path = os.path.join(host.state_dir, FOLDER, FILE_NAME)
+        self._states: dict[str, SourceState] = {}
+
+    def states(self) -> tuple[SourceState, ...]:
+        """How the sources fare."""
+        return tuple(self._states.values())
+
+    def run(self, stopping: Callable[[], bool]) -> bool:
+        """Ask each source for what is new; false when one has more. Never raises for a source."""
+        cursors = self._load()
+        done = True
+        seen: set[str] = set()
+        for found in self._host.plugins.collect("threadline_sources", host=self._host):
+            source: MessageSource = found.value
+            if source.name in seen:
+                self._host.plugins.report(
+                    found.plugin, f"its message source {source.name!r} exists already"
+                )
+                continue
+            seen.add(source.name)
+            done = self._ask(source, found.plugin, cursors, stopping) and done
+        return done
+
+    def _ask(
+        self,
+        source: MessageSource,
+        plugin: str,
+        cursors: dict[str, str],
+        stopping: Callable[[], bool],
+    ) -> bool:
+        state = self._states.get(source.name, SourceState(name=source.name, plugin=plugin))
+        more = True
+        try:
+            for _ in range(PULLS_A_TICK):
+                if stopping() or not more:
+                    break
+                batch = source.pull(cursors.get(source.name), PULL_MESSAGES)
+                state = self._record(state, batch)
+                more = batch.more
+                if batch.cursor is not None and batch.cursor != cursors.get(source.name):
+                    cursors[source.name] = batch.cursor
+                    self._save(cursors)
+            state = msgspec.structs.replace(state, error="", more=more)
+        except (ThreadlineError, OSError, StoreError) as error:
+            state = msgspec.structs.replace(state, error=str(error))
+            more = False
+        except Exception as error:  # noqa: BLE001 - a plugin's source may raise anything
+            self._host.plugins.report(plugin, f"message source {source.name!r}: {reason(error)}")
+            state = msgspec.structs.replace(state, error=reason(error))
+            more = False
+        self._states[source.name] = state
+        return not more
+
+    def _record(self, state: SourceState, batch: SourceBatch) -> SourceState:
+        answers = self._recorder.record_pulled(batch.messages) if batch.messages else []
+        counts = [answer.status for answer in answers]
+        return msgspec.structs.replace(
+            state,
+            recorded=state.recorded + counts.count("recorded"),
+            duplicates=state.duplicates + counts.count("duplicate"),
+            refused=state.refused + counts.count("refused"),
+        )
+
+    def _load(self) -> dict[str, str]:
+        try:
+            return msgspec.json.decode(
+                read_bounded(self._path, MAX_FILE_BYTES), type=dict[str, str]
+            )
+        except (OSError, StoreError, msgspec.DecodeError, UnicodeDecodeError):
+            return {}
+
+    def _save(self, cursors: dict[str, str]) -> None:
+        try:
+            ensure_private_dir(os.path.dirname(self._path))
+            write_atomic(self._path, msgspec.json.encode(cursors))
+        except StoreError as error:
+            raise InstarError(str(error)) from error

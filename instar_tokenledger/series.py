@@ -16,6 +16,8 @@ from instar_tokenledger.schema import DAY_MS
 Bucket = Literal["hour", "day"]
 BUCKETS: tuple[Bucket, ...] = ("hour", "day")
 HOUR_MS = 60 * 60 * 1000
+LAST_MS = 253_402_214_400_000
+"""9999-12-30: what is said to be later has the offset of this day, for no clock goes further."""
 
 
 def bucketed(
@@ -64,7 +66,11 @@ class _Starts:
         return offsets.pop() if len(offsets) == 1 else None
 
     def _offset_at(self, at_ms: int) -> int:
-        offset = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(self._zone).utcoffset()
+        offset = (
+            datetime.fromtimestamp(min(at_ms, LAST_MS) / 1000, UTC)
+            .astimezone(self._zone)
+            .utcoffset()
+        )
         return round(offset.total_seconds() * 1000) if offset is not None else 0
 
     def _exactly(self, at_ms: int) -> int:

@@ -204,7 +204,8 @@ class Tail:
         longest = self._max_line + 1
         while True:
             data = os.pread(self._fd, want, self._offset)
-            cut = data.rfind(b"\n") + 1
+            beyond = self._offset + want > stop  # then nothing but the one line that goes over it
+            cut = (data.find(b"\n") if beyond else data.rfind(b"\n")) + 1
             if cut:
                 lines = Lines(data=data[:cut], offset=self._offset)
                 self._passed(lines.data)

@@ -184,10 +184,11 @@ def test_identical_files_are_both_read(tmp_path: Path) -> None:
         assert len(Reader(tmp_path / name).lines()) == 9
 
 
-def test_a_budget_stops_at_a_line_but_always_makes_progress(log: Path) -> None:
-    """`max_bytes` bounds a call; a first line over it is still handed out whole."""
+@pytest.mark.parametrize("block_bytes", [64, 1 << 20])
+def test_a_budget_stops_at_a_line_but_always_makes_progress(log: Path, block_bytes: int) -> None:
+    """`max_bytes` bounds a call; a first line over it is still handed out whole, and alone."""
     log.write_bytes(b"a" * 500 + b"\n" + numbered(30))
-    reader = Reader(log)
+    reader = Reader(log, block_bytes=block_bytes)
     assert reader.lines(max_bytes=10) == [b"a" * 500]
     sizes = []
     while lines := reader.lines(max_bytes=100):

@@ -15,10 +15,11 @@ import msgspec
 
 from instar_host.store import sqlite
 from instar_host.store.tail import Mark
-from instar_tokenledger import readings, request_rows, rollups
+from instar_tokenledger import readings
 from instar_tokenledger.batch import Batch, FileProgress
 from instar_tokenledger.interning import Interned
 from instar_tokenledger.meeting import Meeting
+from instar_tokenledger.rollups import Totals
 from instar_tokenledger.schema import COUNTERS
 from instar_tokenledger.usage import CostState
 
@@ -122,19 +123,19 @@ class Ledger:
         sessions: set[str] = set()
         for source, by_key in batch.requests.items():
             merged = self._meeting.merge(source, by_key, self._new_id)
-            request_rows.delete(self._connection, merged.dropped)
-            request_rows.save(self._connection, self._names, merged.fresh, fresh=True)
-            request_rows.save(self._connection, self._names, merged.updated, fresh=False)
-            rollups.apply(self._connection, self._names, merged.changes)
-            added += len(merged.fresh)
-            changed += len(merged.updated)
-            sessions |= {c.after.session for c in merged.changes if c.after is not None}
+            merged.write(self._connection)
+            added += len(merged.fresh.requests)
+            changed += len(merged.updated.requests)
+            sessions |= merged.totals.sessions
         for source, rows in batch.readings.items():
             said = readings.commit(self._connection, self._names, source, rows, self._new_id)
-            rollups.apply(self._connection, self._names, said.changes)
+            totals = Totals(self._names)
+            for change in said.changes:
+                totals.change(change)
+            totals.write(self._connection)
             added += said.added
             changed += said.changed
-            sessions |= {c.after.session for c in said.changes if c.after is not None}
+            sessions |= totals.sessions
         return added, changed, sessions
 
     def _new_id(self) -> int:

@@ -9,7 +9,7 @@ first time it is needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 import msgspec
@@ -18,19 +18,27 @@ from instar_tokenledger import request_rows
 from instar_tokenledger.accounting import Request, absorb, request_of, unite
 from instar_tokenledger.batch import ROW_ID, Key, Lone
 from instar_tokenledger.interning import Interned, Place
-from instar_tokenledger.request_rows import Written
-from instar_tokenledger.rollups import Change, facts_of, facts_of_row
+from instar_tokenledger.request_rows import Rows
+from instar_tokenledger.rollups import Change, Totals, facts_of
 from instar_tokenledger.schema import ANY_REQUEST_ID
 
 
-class Merged(NamedTuple):
+class Merged:
     """What one batch does to the requests of one source."""
 
-    fresh: list[Written]
-    updated: list[Written]
-    dropped: list[int]
-    """Stored requests that are now part of others."""
-    changes: list[Change]
+    def __init__(self, names: Interned) -> None:
+        self.fresh = Rows(names)
+        self.updated = Rows(names)
+        self.dropped: list[int] = []
+        """Stored requests that are now part of others."""
+        self.totals = Totals(names)
+
+    def write(self, connection: apsw.Connection) -> None:
+        """Bring the store up to date, inside the caller's transaction."""
+        request_rows.delete(connection, self.dropped)
+        self.fresh.insert(connection)
+        self.updated.replace(connection)
+        self.totals.write(connection)
 
 
 class Meeting:
@@ -44,7 +52,7 @@ class Meeting:
         self, source: str, by_key: Mapping[Key, Request | Lone], new_id: Callable[[], int]
     ) -> Merged:
         """What has to be written once the requests of `by_key` have met those stored."""
-        merged = Merged([], [], [], [])
+        merged = Merged(self._names)
         stored = self._stored(source, by_key)
         messages, request_ids = _met(by_key, stored)
         together: list[Request] = list(stored)
@@ -76,16 +84,16 @@ class Meeting:
             )
         )  # fmt: skip
         variant = self._names.variant(row.model, row.tier, row.speed)
-        merged.fresh.append(request_rows.written_lone(row, number, place, variant, path))
-        merged.changes.append(Change(None, facts_of_row(row)))
+        merged.fresh.add_lone(row, path, number, place, variant)
+        merged.totals.add_row(row)
 
     def _add_new(self, source: str, group: list[Request], number: int, merged: Merged) -> None:
         request = group[0]
         for other in group[1:]:
             absorb(request, other)
         request.stored_id = number
-        merged.fresh.append(request_rows.written(request, source, self._names))
-        merged.changes.append(Change(None, facts_of(request)))
+        merged.fresh.add(request_rows.written(request, source, self._names))
+        merged.totals.change(Change(None, facts_of(request)))
 
     def _add_known(self, source: str, group: list[Request], merged: Merged) -> None:
         request = group[0]
@@ -94,12 +102,12 @@ class Meeting:
         for other in group[1:]:
             if other.stored_id:
                 merged.dropped.append(other.stored_id)
-                merged.changes.append(Change(facts_of(other), None))
+                merged.totals.change(Change(facts_of(other), None))
             absorb(request, other)
         after = request_rows.written(request, source, self._names)
         if after != before:
-            merged.updated.append(after)
-            merged.changes.append(Change(facts, facts_of(request)))
+            merged.updated.add(after)
+            merged.totals.change(Change(facts, facts_of(request)))
 
     def _stored(self, source: str, keys: Collection[Key]) -> list[Request]:
         """Every stored request that may be one with some of those keyed, oldest first."""

@@ -36,6 +36,13 @@ _INSERT = f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES ({_MARKS})"
 _REPLACE = _INSERT.replace("INSERT", "INSERT OR REPLACE", 1)
 _COUNTER_NAMES = ", ".join(COUNTERS)
 _COUNTER_MARKS = ", ".join("?" * len(COUNTERS))
+_NEW_NODE = "INSERT INTO nodes (request, message_id, request_id) VALUES (?, ?, ?)"
+_NEW_ITERATION = (
+    f"INSERT INTO iterations (request, kind, place_in_list, model, {_COUNTER_NAMES})"
+    f" VALUES (?, ?, ?, ?, {_COUNTER_MARKS})"
+)
+_NEW_CONTENT = "INSERT INTO contents (request, file, row, chars) VALUES (?, ?, ?, ?)"
+_NEW_QUARTER_PLACE = "INSERT OR IGNORE INTO quarter_places (quarter, place) VALUES (?, ?)"
 
 Row = tuple[Any, ...]
 
@@ -77,76 +84,80 @@ def written(request: Request, source: str, names: Interned) -> Written:
     return Written(row, further, dict(request.iterations), dict(request.contents))
 
 
-def written_lone(row: UsageRow, number: int, place: int, variant: int, path: bytes) -> Written:
-    """As `written`, for a request that one row of `path` tells alone."""
-    counters = row.counters
-    ended = row.has_stop or row.rich
-    contents: dict[Content, int] = {}
-    if row.contents and not ended and counters.output <= PARTIAL_OUTPUT:
-        contents = {(path, line): chars for line, chars in row.contents}
-    flags = (
-        (WILD_MESSAGE if row.sidechain or not row.request_id else 0)
-        | (ENDED if ended else 0)
-        | (HAD_STOP if row.has_stop else 0)
-        | (HAD_ITERATIONS if row.has_iterations else 0)
-        | (MORE if contents or row.iterations else 0)
-    )
-    columns = (
-        number, place, row.at_ms, row.offset, variant, flags, None, *counters,
-        row.message_id, row.request_id or None, None,
-    )  # fmt: skip
-    iterations = (
-        {(i.kind, i.index): (i.model, i.counters) for i in row.iterations} if row.iterations else {}
-    )
-    return Written(columns, frozenset(), iterations, contents)
+class Rows:
+    """Rows to be written, gathered by table so that each table is written in one go."""
+
+    def __init__(self, names: Interned) -> None:
+        self._names = names
+        self.requests: list[Row] = []
+        self._nodes: list[Row] = []
+        self._iterations: list[Row] = []
+        self._contents: list[Row] = []
+
+    def add(self, request: Written) -> None:
+        """A request with all that belongs to it."""
+        number = request.row[0]
+        self.requests.append(request.row)
+        self._nodes += [(number, *node) for node in request.nodes]
+        for (kind, index), (model, counters) in request.iterations.items():
+            self._iterations.append((number, KINDS.index(kind), index, model, *counters))
+        for (path, line), chars in request.contents.items():
+            self._contents.append((number, self._names.file(path), line, chars))
+
+    def add_lone(self, row: UsageRow, path: bytes, number: int, place: int, variant: int) -> None:
+        """A request that one row of `path` tells alone, straight to its columns."""
+        ended = row.has_stop or row.rich
+        contents = () if ended or row.counters[1] > PARTIAL_OUTPUT else row.contents
+        flags = (
+            (WILD_MESSAGE if row.sidechain or not row.request_id else 0)
+            | (ENDED if ended else 0)
+            | (HAD_STOP if row.has_stop else 0)
+            | (HAD_ITERATIONS if row.has_iterations else 0)
+            | (MORE if contents or row.iterations else 0)
+        )
+        self.requests.append((
+            number, place, row.at_ms, row.offset, variant, flags, None, *row.counters,
+            row.message_id, row.request_id or None, None,
+        ))  # fmt: skip
+        if contents:
+            file = self._names.file(path)
+            self._contents += [(number, file, line, chars) for line, chars in contents]
+        for i in row.iterations:
+            self._iterations.append((number, KINDS.index(i.kind), i.index, i.model, *i.counters))
+
+    def insert(self, connection: apsw.Connection) -> None:
+        """Write requests that stand nowhere yet."""
+        self._write(connection, _INSERT)
+
+    def replace(self, connection: apsw.Connection) -> None:
+        """Write requests over what is stored under their numbers."""
+        _delete_children(connection, [(row[0],) for row in self.requests])
+        self._write(connection, _REPLACE)
+
+    def _write(self, connection: apsw.Connection, sql: str) -> None:
+        connection.executemany(sql, self.requests)
+        connection.executemany(_NEW_NODE, self._nodes)
+        connection.executemany(_NEW_ITERATION, self._iterations)
+        connection.executemany(_NEW_CONTENT, self._contents)
+        connection.executemany(
+            _NEW_QUARTER_PLACE, {(row[2] // QUARTER_MS, row[1]) for row in self.requests}
+        )
 
 
 def save(
     connection: apsw.Connection, names: Interned, rows: Iterable[Written], *, fresh: bool
 ) -> None:
-    """Write requests. `fresh` promises that they stand nowhere yet, which spares looking for old
-    children."""
-    rows = list(rows)
-    if not fresh:
-        for table in ("nodes", "iterations", "contents"):
-            connection.executemany(
-                f"DELETE FROM {table} WHERE request = ?", ((w.row[0],) for w in rows)
-            )
-    connection.executemany(_INSERT if fresh else _REPLACE, (w.row for w in rows))
-    connection.executemany(
-        "INSERT OR IGNORE INTO quarter_places (quarter, place) VALUES (?, ?)",
-        {(w.row[2] // QUARTER_MS, w.row[1]) for w in rows},
-    )
-    connection.executemany(
-        "INSERT INTO nodes (request, message_id, request_id) VALUES (?, ?, ?)",
-        [(w.row[0], *node) for w in rows if w.nodes for node in w.nodes],
-    )
-    connection.executemany(
-        f"INSERT INTO iterations (request, kind, place_in_list, model, {_COUNTER_NAMES})"
-        f" VALUES (?, ?, ?, ?, {_COUNTER_MARKS})",
-        [
-            (w.row[0], KINDS.index(kind), index, model, *counters)
-            for w in rows
-            if w.iterations
-            for (kind, index), (model, counters) in w.iterations.items()
-        ],
-    )
-    connection.executemany(
-        "INSERT INTO contents (request, file, row, chars) VALUES (?, ?, ?, ?)",
-        [
-            (w.row[0], names.file(path), row, chars)
-            for w in rows
-            if w.contents
-            for (path, row), chars in w.contents.items()
-        ],
-    )
+    """Write requests. `fresh` promises that they stand nowhere yet."""
+    gathered = Rows(names)
+    for row in rows:
+        gathered.add(row)
+    (gathered.insert if fresh else gathered.replace)(connection)
 
 
 def delete(connection: apsw.Connection, request_ids: Iterable[int]) -> None:
     """Remove requests that were found to be part of others."""
     ids = [(i,) for i in request_ids]
-    for table in ("nodes", "iterations", "contents"):
-        connection.executemany(f"DELETE FROM {table} WHERE request = ?", ids)
+    _delete_children(connection, ids)
     connection.executemany("DELETE FROM requests WHERE id = ?", ids)
 
 
@@ -180,6 +191,11 @@ def load(connection: apsw.Connection, names: Interned, row: Row) -> tuple[Reques
     if flags & MORE:
         _load_more(connection, names, request)
     return request, place.source
+
+
+def _delete_children(connection: apsw.Connection, ids: list[tuple[int]]) -> None:
+    for table in ("nodes", "iterations", "contents"):
+        connection.executemany(f"DELETE FROM {table} WHERE request = ?", ids)
 
 
 def _load_more(connection: apsw.Connection, names: Interned, request: Request) -> None:

@@ -9,7 +9,6 @@ Knows no clock and no window.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import apsw
@@ -66,86 +65,98 @@ def facts_of(request: Request) -> Facts:
     return Facts(origin.at_ms, origin.session, origin.project, entries, partial, missing)
 
 
-def facts_of_row(row: UsageRow) -> Facts:
-    """As `facts_of`, for a request that one row tells alone."""
-    entries: tuple[tuple[int, str, Counters], ...] = ((MESSAGE, row.model, row.counters),)
-    if row.iterations:
-        entries += tuple(
-            (KINDS.index(i.kind), i.model or row.model, i.counters) for i in row.iterations
-        )
-    output = row.counters.output
-    partial = output <= PARTIAL_OUTPUT and not row.has_stop and not row.rich
-    missing = 0
-    if partial and row.contents:
-        chars = sum(chars for _, chars in row.contents)
-        missing = max(0, round(chars / CHARS_PER_TOKEN) - output)
-    return Facts(row.at_ms, row.session, row.project, entries, partial, missing)
-
-
-def apply(connection: apsw.Connection, names: Interned, changes: Iterable[Change]) -> None:
-    """Bring every total up to date with `changes`, whose requests are already written."""
-    totals = _Totals(names)
-    for before, after in changes:
-        if before is not None:
-            totals.add(before, -1)
-            totals.moved.add((names.session(before.session), _project(names, before)))
-        if after is not None:
-            totals.add(after, 1)
-    _write_quarters(connection, totals)
-    _write_usage(connection, "quarter_usage", "quarter", totals.usage)
-    _write_usage(connection, "day_usage", "day", _by_day(totals.usage))
-    _write_sessions(connection, totals)
-
-
-class _Totals:
+class Totals:
     """Differences, summed by key before they are written."""
 
     def __init__(self, names: Interned) -> None:
         self._names = names
-        self.usage: dict[tuple[int, int, int, int], Sums] = {}
-        self.partial: dict[int, Sums] = {}
+        self._usage: dict[tuple[int, int, int, int], Sums] = {}
+        """By (quarter, project, model, kind): requests, then the four sums of tokens."""
+        self._partial: dict[int, Sums] = {}
         """By quarter: partial requests, missing output."""
-        self.sessions: dict[tuple[int, int], Sums] = {}
+        self._sessions: dict[tuple[int, int], Sums] = {}
         """By (session, project): requests, tokens, first, last."""
-        self.moved: set[tuple[int, int]] = set()
+        self._moved: set[tuple[int, int]] = set()
         """Sessions whose first and last instants have to be looked up again."""
+        self.sessions: set[str] = set()
+        """Names of the sessions that gained something."""
 
-    def add(self, facts: Facts, sign: int) -> None:
+    def change(self, change: Change) -> None:
+        """Take in what became of one request."""
+        before, after = change
+        if before is not None:
+            self._add(before, -1)
+            self._moved.add((self._names.session(before.session), self._number(before.project)))
+        if after is not None:
+            self._add(after, 1)
+            self.sessions.add(after.session)
+
+    def add_row(self, row: UsageRow) -> None:
+        """A new request that one row tells alone."""
+        fresh, output, create, read = row.counters[:4]
+        quarter = row.at_ms // QUARTER_MS
+        project = self._number(row.project)
+        self._add_usage((quarter, project, self._number(row.model), MESSAGE), 1, row.counters)
+        tokens = fresh + output + create + read
+        for entry in row.iterations:
+            kind = KINDS.index(entry.kind)
+            model = self._number(entry.model or row.model)
+            self._add_usage((quarter, project, model, kind), 1, entry.counters)
+            tokens += sum(entry.counters[:4]) if kind != FALLBACK else 0
+        if output <= PARTIAL_OUTPUT and not row.has_stop and not row.rich:
+            chars = sum(chars for _, chars in row.contents)
+            self._add_partial(quarter, 1, max(0, round(chars / CHARS_PER_TOKEN) - output))
+        self._add_session(self._names.session(row.session), project, 1, tokens, row.at_ms)
+        self.sessions.add(row.session)
+
+    def write(self, connection: apsw.Connection) -> None:
+        """Bring the tables up to date; the requests must be written already."""
+        _write_quarters(connection, self._usage, self._partial)
+        _write_usage(connection, "quarter_usage", "quarter", self._usage)
+        _write_usage(connection, "day_usage", "day", _by_day(self._usage))
+        _write_sessions(connection, self._sessions, self._moved)
+
+    def _add(self, facts: Facts, sign: int) -> None:
         quarter = facts.at_ms // QUARTER_MS
-        project = _project(self._names, facts)
+        project = self._number(facts.project)
         tokens = 0
         for kind, model, counters in facts.entries:
-            key = (quarter, project, self._names.name(model) or NO_NAME, kind)
-            sums = self.usage.get(key)
-            if sums is None:
-                sums = self.usage[key] = [0, 0, 0, 0, 0]
-            sums[0] += sign
-            sums[1] += sign * counters[0]
-            sums[2] += sign * counters[1]
-            sums[3] += sign * counters[2]
-            sums[4] += sign * counters[3]
-            if kind != FALLBACK:
-                tokens += counters[0] + counters[1] + counters[2] + counters[3]
+            self._add_usage((quarter, project, self._number(model), kind), sign, counters)
+            tokens += sum(counters[:4]) if kind != FALLBACK else 0
         if facts.partial:
-            partial = self.partial.setdefault(quarter, [0, 0])
-            partial[0] += sign
-            partial[1] += sign * facts.missing
-        self._add_session(facts, project, sign, sign * tokens)
+            self._add_partial(quarter, sign, sign * facts.missing)
+        session = self._names.session(facts.session)
+        self._add_session(session, project, sign, sign * tokens, facts.at_ms)
 
-    def _add_session(self, facts: Facts, project: int, sign: int, tokens: int) -> None:
-        key = (self._names.session(facts.session), project)
-        sums = self.sessions.get(key)
+    def _add_usage(self, key: tuple[int, int, int, int], sign: int, counters: Counters) -> None:
+        sums = self._usage.get(key)
         if sums is None:
-            self.sessions[key] = [sign, tokens, facts.at_ms, facts.at_ms]
-            return
+            sums = self._usage[key] = [0, 0, 0, 0, 0]
         sums[0] += sign
+        sums[1] += sign * counters[0]
+        sums[2] += sign * counters[1]
+        sums[3] += sign * counters[2]
+        sums[4] += sign * counters[3]
+
+    def _add_partial(self, quarter: int, requests: int, missing: int) -> None:
+        sums = self._partial.setdefault(quarter, [0, 0])
+        sums[0] += requests
+        sums[1] += missing
+
+    def _add_session(
+        self, session: int, project: int, requests: int, tokens: int, at_ms: int
+    ) -> None:
+        sums = self._sessions.get((session, project))
+        if sums is None:
+            self._sessions[session, project] = [requests, tokens, at_ms, at_ms]
+            return
+        sums[0] += requests
         sums[1] += tokens
-        sums[2] = min(sums[2], facts.at_ms)
-        sums[3] = max(sums[3], facts.at_ms)
+        sums[2] = min(sums[2], at_ms)
+        sums[3] = max(sums[3], at_ms)
 
-
-def _project(names: Interned, facts: Facts) -> int:
-    return names.name(facts.project) or NO_NAME
+    def _number(self, name: str) -> int:
+        return self._names.name(name) or NO_NAME
 
 
 def _by_day(usage: dict[tuple[int, int, int, int], Sums]) -> dict[tuple[int, int, int, int], Sums]:
@@ -162,13 +173,17 @@ def _add(
     into[key] = list(sums) if known is None else [a + b for a, b in zip(known, sums, strict=True)]
 
 
-def _write_quarters(connection: apsw.Connection, totals: _Totals) -> None:
+def _write_quarters(
+    connection: apsw.Connection,
+    usage: dict[tuple[int, int, int, int], Sums],
+    partials: dict[int, Sums],
+) -> None:
     quarters: dict[tuple[int, int], Sums] = {}
-    for (quarter, _project, _model, kind), sums in totals.usage.items():
+    for (quarter, _project, _model, kind), sums in usage.items():
         known = quarters.setdefault((quarter, kind), [0, 0, 0, 0, 0, 0, 0])
         for i, value in enumerate(sums):
             known[i] += value
-    for quarter, (partial, missing) in totals.partial.items():
+    for quarter, (partial, missing) in partials.items():
         known = quarters.setdefault((quarter, MESSAGE), [0, 0, 0, 0, 0, 0, 0])
         known[5] += partial
         known[6] += missing
@@ -204,16 +219,18 @@ def _write_usage(
     )
 
 
-def _write_sessions(connection: apsw.Connection, totals: _Totals) -> None:
+def _write_sessions(
+    connection: apsw.Connection, totals: dict[tuple[int, int], Sums], moved: set[tuple[int, int]]
+) -> None:
     connection.executemany(
         "INSERT INTO session_usage VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " requests = requests + excluded.requests, tokens = tokens + excluded.tokens,"
         " first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)",
-        ((*key, *sums) for key, sums in totals.sessions.items()),
+        ((*key, *sums) for key, sums in totals.items()),
     )
-    for session, project in totals.moved:
+    for session, project in moved:
         _look_up_span(connection, session, project)
-    sessions = {(session,) for session, _ in totals.sessions}
+    sessions = {(session,) for session, _ in totals}
     connection.executemany("DELETE FROM session_totals WHERE session = ?", sessions)
     connection.executemany(
         "INSERT INTO session_totals SELECT session, (SELECT project FROM session_usage"

@@ -40,6 +40,8 @@ class Interned:
         self._names = _Table(connection, "names", "name")
         self._folders = _Table(connection, "folders", "path")
         self._files: dict[bytes, int] = {}
+        self._fresh: set[int] = set()
+        """Files added here, whose every place is remembered: no need to look for more."""
         self._place_ids: dict[Place, int] = {}
         self._places: dict[int, Place] = {}
         self._variants: dict[tuple[str, str, str], int] = {}
@@ -50,6 +52,7 @@ class Interned:
             table.forget()
         for cache in (self._files, self._place_ids, self._places, self._variants):
             cache.clear()
+        self._fresh.clear()
 
     def source(self, name: str) -> int:
         return self._sources.id(name)
@@ -76,23 +79,28 @@ class Interned:
         )
         if found is None:
             found = self._one("SELECT id FROM files WHERE folder = ? AND name = ?", values)
+        else:
+            self._fresh.add(found)
         return _remembered(self._files, path, found)
 
     def place(self, place: Place) -> int:
         known = self._place_ids.get(place)
         if known is not None:
             return known
+        file = self.file(place.path)
         values = (
-            self.source(place.source), self.file(place.path), self.session(place.session),
+            self.source(place.source), file, self.session(place.session),
             self.name(place.project), self.name(place.agent), int(place.sidechain),
             self.name(place.branch), self.name(place.version),
         )  # fmt: skip
-        found = self._one(
-            "SELECT id FROM places WHERE source = ?1 AND file IS ?2 AND session = ?3"
-            " AND project IS ?4 AND agent IS ?5 AND sidechain = ?6 AND branch IS ?7"
-            " AND version IS ?8",
-            values,
-        )
+        found = None
+        if file not in self._fresh:
+            found = self._one(
+                "SELECT id FROM places WHERE source = ?1 AND file IS ?2 AND session = ?3"
+                " AND project IS ?4 AND agent IS ?5 AND sidechain = ?6 AND branch IS ?7"
+                " AND version IS ?8",
+                values,
+            )
         if found is None:
             found = self._one(
                 "INSERT INTO places"
@@ -100,6 +108,8 @@ class Interned:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 values,
             )
+        if len(self._place_ids) >= MAX_CACHED:
+            self._fresh.clear()
         return _remembered(self._place_ids, place, found)
 
     def place_of(self, place_id: int) -> Place:

@@ -116,8 +116,8 @@ class Aftermath:
         repeated = flight.doubtful and (gap or not traced)
         if repeated:
             self._outbox.count(self._name, "repeats-marked")
-            if traced and "edit" in self._can:
-                self._correct(sent.message_id, piece)
+        elif flight.doubtful and "edit" in self._can:
+            self._correct(sent.message_id, piece)
         self._look_for_late_copy(state, flight, sent, piece, gap=gap)
         state.saw(sent.message_id)
         if flight.topic_id is not None and sent.topic_id is None and "topics" in self._can:
@@ -143,7 +143,7 @@ class Aftermath:
         now_ms = self._clock.now_ms()
         if gap and state.suspect_message_id and now_ms <= state.suspect_until_ms:
             part = msgspec.json.decode(state.suspect_piece, type=Part)
-            self._correct(state.suspect_message_id, part)
+            self._correct(state.suspect_message_id, marked_as_repeat(part))
             self._outbox.count(self._name, "repeats-marked")
             state.suspect_message_id = 0
         if flight.doubtful and not gap and isinstance(piece, Part):
@@ -152,10 +152,12 @@ class Aftermath:
             state.suspect_piece = msgspec.json.encode(piece)
 
     def _correct(self, message_id: int, piece: Piece) -> None:
+        """Let a message say this instead: with a mark, or without one."""
         if isinstance(piece, Part):
             self._outbox.connection.execute(
-                "INSERT INTO correction VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (self._name, message_id, msgspec.json.encode(marked_as_repeat(piece))),
+                "INSERT INTO correction VALUES (?, ?, ?)"
+                " ON CONFLICT DO UPDATE SET piece = excluded.piece",
+                (self._name, message_id, msgspec.json.encode(piece)),
             )
 
     def _made(self, state: TargetState, flight: Flight, topic: Topic) -> None:

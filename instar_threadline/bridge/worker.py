@@ -156,7 +156,8 @@ class ChatWorker:
         return port.send(flight.topic_id, piece, silent=flight.silent)
 
     def _piece(self, flight: Flight) -> Piece:
-        """The piece to send; marked at once where a second copy could not be found out later."""
+        """The piece to send. A second attempt says so from the start, because its own end may stay
+        unknown too; when the ids prove that it is the only copy, the mark is taken away again.
+        """
         piece = flight.pieces[flight.step]
-        traceable = {"edit", "message-ids"} <= self._can and isinstance(piece, Part)
-        return piece if traceable or not flight.doubtful else marked(piece)
+        return marked(piece) if flight.doubtful else piece

@@ -197,9 +197,10 @@ class World:
             wait_s = self.worker.step()
             if self.waiting() == 0 and not self.under_way() and not self.corrections():
                 break
-            if wait_s == IDLE_S or self.clock.monotonic_s() - began + wait_s > limit_s:
+            left_s = began + limit_s - self.clock.monotonic_s()
+            self.clock.advance(min(wait_s, left_s))
+            if wait_s == IDLE_S or wait_s >= left_s:
                 break
-            self.clock.advance(wait_s)
         return self.clock.monotonic_s() - began
 
     def waiting(self) -> int:

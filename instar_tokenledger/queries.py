@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 
 from instar_tokenledger.accounting import CHARS_PER_TOKEN
-from instar_tokenledger.rollups import FALLBACK, MESSAGE
+from instar_tokenledger.rollups import FALLBACK, MESSAGE, total
 from instar_tokenledger.schema import PARTIAL, QUARTER_MS
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import Parts, Window, parts, quarter_span
@@ -32,7 +32,7 @@ _ACTIVE = (
 _NUMBER_OF = {"model": "coalesce(names.id, 0)", "project": "coalesce(places.project, 0)"}
 
 COLUMNS = "requests, input, output, cache_create, cache_read"
-SUMS = "sum(requests), sum(input), sum(output), sum(cache_create), sum(cache_read)"
+SUMS = ", ".join(map(total, COLUMNS.split(", ")))
 
 _AT_EDGE = f"""quarter_places q CROSS JOIN requests r ON r.place = q.place
     AND at_ms >= max(?1, quarter * {QUARTER_MS})
@@ -80,16 +80,13 @@ class Queries:
         kinds = self._kinds(window)
         billed = [kinds[kind] for kind in KINDS if kind != "fallback"]
         oldest, newest = self._ends(window)
-        total = {name: sum(kind[name] for kind in billed) for name in billed[0]}
+        sums = {name: sum(kind[name] for kind in billed) for name in billed[0]}
         return {
-            "totalTokens": total["input"]
-            + total["output"]
-            + total["cacheRead"]
-            + total["cacheCreate"],
-            "totalInput": total["input"],
-            "totalOutput": total["output"],
-            "totalCacheRead": total["cacheRead"],
-            "totalCacheCreate": total["cacheCreate"],
+            "totalTokens": sums["input"] + sums["output"] + sums["cacheRead"] + sums["cacheCreate"],
+            "totalInput": sums["input"],
+            "totalOutput": sums["output"],
+            "totalCacheRead": sums["cacheRead"],
+            "totalCacheCreate": sums["cacheCreate"],
             "eventCount": kinds["message"]["requests"],
             "sessionsActive": self._sessions_active(window),
             "oldestEventTs": oldest,
@@ -187,7 +184,7 @@ class Queries:
     def _partial(self, window: Window, requests: int) -> Json:
         (first, last), edges = quarter_span(window)
         partial, missing = self._all(
-            "SELECT coalesce(sum(partial), 0), coalesce(sum(missing), 0) FROM quarters"
+            f"SELECT {total('partial')}, {total('missing')} FROM quarters"
             " WHERE quarter >= ? AND quarter < ?",
             (first, last),
         )[0]

@@ -9,6 +9,7 @@ Knows no clock and no window.
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 import apsw
@@ -27,8 +28,23 @@ MESSAGE = KINDS.index("message")
 FALLBACK = KINDS.index("fallback")
 QUARTERS_A_DAY = DAY_MS // QUARTER_MS
 NO_NAME = 0
+MOST = 2**60
+"""Where a total stops growing. No agent gets near it; a forged transcript must not stop the rest."""
 
 Sums = list[int]
+
+
+def total(column: str) -> str:
+    """SQL for a sum that never overflows: exact up to 2**53, bounded by `MOST`."""
+    return f"CAST(min(total({column}), {MOST}) AS INTEGER)"
+
+
+def _added(column: str) -> str:
+    # An addition that overflows becomes a REAL, and the smaller of the two an integer again.
+    return f"{column} = min({column} + excluded.{column}, {MOST})"
+
+
+_ADDED = ", ".join(map(_added, ("requests", "input", "output", "cache_create", "cache_read")))
 
 
 class Facts(NamedTuple):
@@ -188,12 +204,9 @@ def _write_quarters(
         known[5] += partial
         known[6] += missing
     connection.executemany(
-        "INSERT INTO quarters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " requests = requests + excluded.requests, input = input + excluded.input,"
-        " output = output + excluded.output, cache_create = cache_create + excluded.cache_create,"
-        " cache_read = cache_read + excluded.cache_read, partial = partial + excluded.partial,"
-        " missing = missing + excluded.missing",
-        ((*key, *sums) for key, sums in quarters.items() if any(sums)),
+        "INSERT INTO quarters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        f" ON CONFLICT DO UPDATE SET {_ADDED}, {_added('partial')}, {_added('missing')}",
+        ((*key, *_bounded(sums)) for key, sums in quarters.items() if any(sums)),
     )
     connection.executemany(
         "DELETE FROM quarters WHERE quarter = ? AND kind = ? AND requests = 0",
@@ -205,11 +218,9 @@ def _write_usage(
     connection: apsw.Connection, table: str, unit: str, usage: dict[tuple[int, int, int, int], Sums]
 ) -> None:
     connection.executemany(
-        f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " requests = requests + excluded.requests, input = input + excluded.input,"
-        " output = output + excluded.output, cache_create = cache_create + excluded.cache_create,"
-        " cache_read = cache_read + excluded.cache_read",
-        ((*key, *sums) for key, sums in usage.items() if any(sums)),
+        f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        f" ON CONFLICT DO UPDATE SET {_ADDED}",
+        ((*key, *_bounded(sums)) for key, sums in usage.items() if any(sums)),
     )
     emptied = [key for key, sums in usage.items() if sums[0] < 0]
     connection.executemany(
@@ -223,10 +234,10 @@ def _write_sessions(
     connection: apsw.Connection, totals: dict[tuple[int, int], Sums], moved: set[tuple[int, int]]
 ) -> None:
     connection.executemany(
-        "INSERT INTO session_usage VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " requests = requests + excluded.requests, tokens = tokens + excluded.tokens,"
+        "INSERT INTO session_usage VALUES (?, ?, ?, ?, ?, ?)"
+        f" ON CONFLICT DO UPDATE SET {_added('requests')}, {_added('tokens')},"
         " first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)",
-        ((*key, *sums) for key, sums in totals.items()),
+        ((*key, *_bounded(sums)) for key, sums in totals.items()),
     )
     for session, project in moved:
         _look_up_span(connection, session, project)
@@ -234,13 +245,11 @@ def _write_sessions(
     connection.executemany("DELETE FROM session_totals WHERE session = ?", sessions)
     connection.executemany(
         "INSERT INTO session_totals SELECT session, (SELECT project FROM session_usage"
-        " WHERE session = ?1 ORDER BY first_ms LIMIT 1), sum(requests), sum(tokens),"
+        f" WHERE session = ?1 ORDER BY first_ms LIMIT 1), sum(requests), {total('tokens')},"
         " min(first_ms), max(last_ms) FROM session_usage WHERE session = ?1 GROUP BY session",
         sessions,
     )
-    # Two projects that begin at the same instant: the order of their files decides.
-    for (session,) in sessions:
-        _settle_project(connection, session)
+    _settle_projects(connection, [session for (session,) in sessions])
 
 
 def _look_up_span(connection: apsw.Connection, session: int, project: int) -> None:
@@ -261,20 +270,27 @@ def _look_up_span(connection: apsw.Connection, session: int, project: int) -> No
         )
 
 
-def _settle_project(connection: apsw.Connection, session: int) -> None:
-    rivals = connection.execute(
-        "SELECT u.project FROM session_usage u JOIN session_totals t USING (session)"
-        " WHERE u.session = ? AND u.first_ms = t.first_ms",
-        (session,),
+def _settle_projects(connection: apsw.Connection, sessions: list[int]) -> None:
+    """Where two projects begin at the same instant, the order of their files decides."""
+    rivalled = connection.execute(
+        "SELECT session FROM json_each(?) j JOIN session_totals t ON t.session = j.value"
+        " JOIN session_usage u USING (session)"
+        " WHERE u.first_ms = t.first_ms GROUP BY session HAVING count(*) > 1",
+        (json.dumps(sessions),),
     ).fetchall()
-    if len(rivals) < 2:
-        return
-    connection.execute(
+    connection.executemany(
         "UPDATE session_totals SET project = (SELECT coalesce(project, 0) FROM places"
         " JOIN requests ON requests.place = places.id"
         " LEFT JOIN files ON files.id = file LEFT JOIN folders ON folders.id = folder"
         " WHERE places.session = ?1 AND at_ms = first_ms"
         " ORDER BY file IS NULL, folders.path || '/' || files.name, offset LIMIT 1)"
         " WHERE session = ?1",
-        (session,),
+        rivalled,
     )
+
+
+def _bounded(sums: Sums) -> Sums:
+    """Sums that SQLite can hold: only a forged transcript reaches the bound."""
+    if max(sums) <= MOST and min(sums) >= -MOST:
+        return sums
+    return [max(-MOST, min(MOST, value)) for value in sums]

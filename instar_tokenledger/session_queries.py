@@ -13,19 +13,19 @@ import apsw
 
 from instar_host.store.errors import shown
 from instar_tokenledger.queries import Json
-from instar_tokenledger.rollups import FALLBACK
+from instar_tokenledger.rollups import FALLBACK, total
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import Window
 
 _WHOLE = "first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1"
 _CUT = "(first_ms < ?1 OR last_ms >= ?2) AND last_ms >= ?1 AND first_ms < ?2"
-_INSIDE = """
-    SELECT count(*), sum(input + output + cache_create + cache_read), min(at_ms), max(at_ms)
+_INSIDE = f"""
+    SELECT count(*), {total("input + output + cache_create + cache_read")}, min(at_ms), max(at_ms)
     FROM places CROSS JOIN requests ON requests.place = places.id
     WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3
 """
 _INSIDE_ITERATIONS = f"""
-    SELECT coalesce(sum(i.input + i.output + i.cache_create + i.cache_read), 0)
+    SELECT {total("i.input + i.output + i.cache_create + i.cache_read")}
     FROM places CROSS JOIN requests r ON r.place = places.id
     CROSS JOIN iterations i ON i.request = r.id
     WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3 AND flags & 32 AND kind <> {FALLBACK}

@@ -23,10 +23,13 @@ from instar_tokenledger.interning import NO_FILE
 from instar_tokenledger.ledger import Ledger
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
 from instar_tokenledger.sources.claude_code import NAME
+from instar_tokenledger.sources.claude_rows import SYNTHETIC
 from instar_tokenledger.usage import MAX_COUNT, Counters, Decoded, UsageRow
 
 SUFFIX = ".instar-0.28"
 ROWS_A_COMMIT = 10_000
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999, beyond which no transcript can name an instant."""
 COLUMNS = (
     "request_id", "session_id", "project_path", "ts", "model", "input_tokens", "output_tokens",
     "cache_creation_tokens", "cache_read_tokens", "service_tier",
@@ -53,6 +56,8 @@ def take_over(path: str) -> str:
     earlier take-over is in the way.
     """
     aside = path + SUFFIX
+    if os.path.lexists(aside) and os.path.samefile(path, aside):
+        os.unlink(aside)  # a crash came between the two names; nothing else was done yet
     if os.path.lexists(aside):
         raise LedgerError(
             f"{shown(path)} is a ledger of instar 0.28, and {shown(aside)} from an earlier"
@@ -119,10 +124,12 @@ def _batches(old: apsw.Connection) -> Iterator[list[UsageRow]]:
 
 
 def _row(values: tuple[Any, ...]) -> UsageRow | None:
-    """One old row; None for one that names no request, session or instant. Odd numbers count as
-    0."""
+    """One old row; None for a local error and for one that names no request, session or instant.
+    Odd numbers count as 0."""
     request_id, session, project, at_ms, model, *counters, tier = values
-    if not request_id or not session or not isinstance(at_ms, int) or at_ms < 0:
+    if not request_id or not session or model == SYNTHETIC:
+        return None
+    if not isinstance(at_ms, int) or not 0 <= at_ms <= LAST_MS:
         return None
     return UsageRow(
         session=str(session),

@@ -90,6 +90,7 @@ def status(reading: Reading, health: Health, ledger_bytes: int, more: Mapping[st
         "skips": stored["skips"],
         "errors": dict(progress.errors) if progress else {},
         "partial": reading.totals.summary(EVERYTHING)["partial"],
+        "agentsOwnTotals": reading.totals.own_totals(),
         "ledgerBytes": ledger_bytes,
         "lookedAt": health.looked_at_ms,
         **more,

@@ -142,6 +142,13 @@ def status_text(status: Json) -> str:
     if status["trouble"]:
         lines.append(f"Not writable at the moment: {status['trouble']}")
     lines += status["notes"]
+    own = status["agentsOwnTotals"]
+    if own["sessions"]:
+        theirs = f"{grouped(own['tokens'])} tokens, ${own['costUSD']:,.2f}"
+        lines.append(
+            f"The agents' own totals of {grouped(own['sessions'])} sessions: {theirs};"
+            f" this ledger has {grouped(own['ledgerTokens'])} tokens for them."
+        )
     lines += [f"Skipped {grouped(n)} lines: {reason}" for reason, n in status["skips"].items()]
     lines += [f"Could not read {grouped(n)} files: {why}" for why, n in status["errors"].items()]
     return "\n".join([*lines, *_partial_lines(status["partial"])])

@@ -167,6 +167,24 @@ class Queries:
             "skips": dict(skips),
         }
 
+    def own_totals(self) -> Json:
+        """What the agents' own running totals say, beside ours for the very same sessions."""
+        sums = [total(f"c.{name}") for name in ("input", "output", "cache_create", "cache_read")]
+        sessions, cost, *theirs = self._all(
+            f"SELECT count(DISTINCT session), {total('cost_micro_usd')}, {', '.join(sums)}"
+            " FROM cost_states c"
+        )[0]
+        ours = self._all(
+            f"SELECT {total('tokens')} FROM session_totals"
+            " WHERE session IN (SELECT session FROM cost_states)"
+        )[0][0]
+        return {
+            "sessions": sessions,
+            "tokens": sum(theirs),
+            "costUSD": cost / 1_000_000,
+            "ledgerTokens": ours,
+        }
+
     def _kinds(self, window: Window) -> dict[str, dict[str, int]]:
         totals = [[0] * 5 for _ in KINDS]
         (first, last), edges = quarter_span(window)

@@ -29,7 +29,7 @@ FALLBACK = KINDS.index("fallback")
 QUARTERS_A_DAY = DAY_MS // QUARTER_MS
 NO_NAME = 0
 MOST = 2**60
-"""Where a total stops growing. No agent gets near it; a forged transcript must not stop the rest."""
+"""Where a total stops growing: no agent gets near it, and a forged transcript stops nothing."""
 
 Sums = list[int]
 

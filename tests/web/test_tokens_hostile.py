@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-from tests.tokenledger.homes import with_changes, with_usage
+from tests.tokenledger.homes import with_changes, with_message, with_usage
 from tests.web.browsers import NARROW
 from tests.web.conftest import OpenTab
 from tests.web.ledgers import FOLDER, ServedLedger
@@ -67,7 +68,8 @@ def served(ledger: ServedLedger) -> ServedLedger:
     for number, text in enumerate(CORPUS):
         ledger.write(f"session-{number}.jsonl", hostile(ledger, number, text))
     evil = ledger.claude / FOLDER / f"<img src=x onerror={RUN}>.jsonl"
-    evil.write_bytes(hostile(ledger, 50, CORPUS[0]) + b"\n")
+    bare = with_changes(with_message(hostile(ledger, 50, CORPUS[0]), id=None), requestId=None)
+    evil.write_bytes(bare + b"\n")
     ledger.serve()
     return ledger
 
@@ -90,33 +92,36 @@ def test_hostile_text_is_shown_as_it_is(
     assert page.locator("main :is(script, iframe, base, style, svg, math)").count() == 0
 
 
-@pytest.mark.parametrize("number", range(len(CORPUS)))
-def test_every_field_of_a_request_is_text(
-    served: ServedLedger, open_tab: OpenTab, number: int
-) -> None:
+def test_every_field_of_a_request_is_text(served: ServedLedger, open_tab: OpenTab) -> None:
     """A hostile session opens by its link; all its fields stand in its record, letter by letter."""
-    text = CORPUS[number]
-    tab = open_tab(served.running)
-    page = tab.open("tab=tokens&range=7d")
+    page = open_tab(served.running).open("tab=tokens&range=7d")
     page.locator('[data-key="more sessions"]').click()
-    page.locator('[data-list="sessions"] tbody tr').nth(len(CORPUS)).wait_for()
     links = page.locator('[data-list="sessions"] .row-link')
+    links.nth(len(CORPUS)).wait_for()
     named = links.evaluate_all("all => all.map(one => one.dataset.session)")
-    links.nth(named.index(seen(f"{text} {number}"))).click()
+    for number, text in enumerate(CORPUS):
+        links.nth(named.index(seen(f"{text} {number}"))).click()
+        page.locator(".requests .link").first.click()
+        codes = page.locator(".session code").all_text_contents()
+        for wanted in (f"{text} {number}", f"{text} r{number}", f"/home/{text}"):
+            assert seen(wanted) in codes
+        assert codes.count(seen(text)) == 3  # agent, branch, version
+        assert seen(f"{text}, {text}") in page.locator(".record dd").all_text_contents()
+        command(page, text, number)
+        page.locator('[data-key="back"]').click()
+        page.wait_for_selector("[data-total]")
+
+
+def test_a_hostile_session_is_linked_to(served: ServedLedger, open_tab: OpenTab) -> None:
+    """The address of a hostile session leads to it; so does the name of a hostile file, and a
+    request known by its row alone.
+    """
+    tab = open_tab(served.running, size=NARROW)
+    page = tab.open("tab=tokens&session=" + quote(f"{CORPUS[0]} 50"))
     page.locator(".requests .link").first.click()
     codes = page.locator(".session code").all_text_contents()
-    for wanted in (
-        f"{text} {number}",
-        f"{text} r{number}",
-        f"{text} u{number}",
-        text,
-        f"/home/{text}",
-    ):
-        assert seen(wanted) in codes
-    assert codes.count(seen(text)) >= 3  # agent, branch, version
-    command(page, text, number)
-    page.reload()
-    page.wait_for_selector(".requests")
+    assert f"{CORPUS[0]} u50" in codes
+    assert any(code.endswith(f"/<img src=x onerror={RUN}>.jsonl") for code in codes)
     assert tab.overflow_px() == 0
 
 

@@ -136,7 +136,7 @@ def reach(page: Any, key: str) -> None:
 def test_the_address_holds_the_place(filled: ServedLedger, open_tab: OpenTab) -> None:
     """Range, hidden kinds and session are in the address; the back button leads back."""
     page = open_tab(filled.running).open("tab=tokens&range=24h&hide=cacheRead")
-    assert page.locator('[data-key="range 24h"][aria-pressed=true]').count() == 1
+    page.locator('[data-key="range 24h"][aria-pressed=true]').wait_for()
     page.locator('[data-kind="cacheRead"][aria-pressed=false]').wait_for()
     page.locator('[data-list="sessions"] .row-link').first.click()
     page.wait_for_selector(".requests")

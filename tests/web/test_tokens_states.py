@@ -97,12 +97,14 @@ def test_a_late_answer_does_not_replace_a_newer_choice(
     page.wait_for_selector(TOTAL)
     newest = page.get_attribute(TOTAL, "data-total")
     held: list[Any] = []
-    page.route("**/tokens/summary**", held.append)
+    page.route(
+        "**/tokens/summary**",
+        lambda route: route.continue_() if held else held.append(route),
+    )
     page.locator('[data-key="range 30d"]').click()
     page.wait_for_function("() => document.querySelector('.stage').ariaBusy === 'true'")
     while not held:
         page.wait_for_timeout(10)
-    page.unroute("**/tokens/summary**")
     page.locator('[data-key="range 24h"]').click()
     page.locator('[data-key="range 24h"][aria-pressed=true]').wait_for()
     with page.expect_response("**/tokens/summary**"):

@@ -160,8 +160,9 @@ class Recorder:
     def retry(self) -> bool:
         """Try the spool again; true when it is empty."""
         with self._guard:
+            waited = bool(self._spool)
             emptied = self._drain()
-        if emptied:
+        if waited and emptied:
             self._recorded()
         return emptied
 

@@ -53,15 +53,17 @@ MAX_NAME_CHARS = 4096
 """Bound of every member but the text."""
 
 
-class KnownMessages(Protocol):
+class Findable(Protocol):
+    """Somewhere to find the messages of an identity."""
+
+    def find(self, identity: Identity) -> Sequence[Message]: ...
+
+
+class KnownMessages(Findable, Protocol):
     """What is known of the log already, so that it need not be read again: the index."""
 
     def covered(self, direction: Direction) -> tuple[int, int]:
         """(segment, offset) before which every line is known; (0, 0) if none is."""
-        ...
-
-    def find(self, identity: Identity) -> Sequence[Message]:
-        """The known messages of that identity."""
         ...
 
 
@@ -158,11 +160,13 @@ class MessageLog:
     ) -> list[Recorded]:
         segment, end = stream.prepare()
         recent = self._recent[stream.files.direction]
-        recent.catch_up(self._known.covered(stream.files.direction), (segment, end))
+        covered = self._known.covered(stream.files.direction)
+        recent.catch_up(covered, (segment, end))
+        known = self._known if covered > (0, 0) else NothingKnown()
         answers: list[Recorded | None] = []
         lines: list[SignedLine] = []
         for new in messages:
-            answer, line = self._judge(new, recent, keep_conflicts=keep_conflicts)
+            answer, line = self._judge(new, (recent, known), keep_conflicts=keep_conflicts)
             answers.append(answer)
             if line is not None:
                 lines.append(line)
@@ -184,7 +188,7 @@ class MessageLog:
             raise
 
     def _judge(
-        self, new: NewMessage, recent: RecentMessages, *, keep_conflicts: bool
+        self, new: NewMessage, where: Sequence[Findable], *, keep_conflicts: bool
     ) -> tuple[Recorded | None, SignedLine | None]:
         """Either an answer, or a line to append."""
         try:
@@ -197,7 +201,7 @@ class MessageLog:
             identity = Identity(
                 new.direction, whole_text(new.counterparty), whole_text(new.thread_id), id_
             )
-            there = [*recent.find(identity), *self._known.find(identity)]
+            there = [message for place in where for message in place.find(identity)]
             there = [m for m in there if m.verified or not new.verified]
             same = next((m for m in there if same_content(new.text, new.in_reply_to, m)), None)
             if same is not None:

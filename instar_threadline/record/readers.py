@@ -59,15 +59,19 @@ class Readers:
         """
         try:
             connection = self._take()
-            try:
-                connection.execute("BEGIN")
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
         except (apsw.Error, StoreError, OSError) as error:
+            raise IndexUnavailable(f"The index of messages cannot be read: {error}") from error
+        try:
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            connection.close()
             self.close()
             raise IndexUnavailable(f"The index of messages cannot be read: {error}") from error
+        except BaseException:
+            connection.close()
+            raise
         self._give_back(connection)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ first time it is needed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
@@ -19,8 +19,9 @@ from instar_tokenledger.accounting import Request, absorb, request_of, unite
 from instar_tokenledger.batch import ROW_ID, Key, Lone
 from instar_tokenledger.interning import Interned, Place
 from instar_tokenledger.request_rows import Rows
-from instar_tokenledger.rollups import Change, Totals, facts_of
+from instar_tokenledger.rollups import NO_NAME, Change, Totals, facts_of
 from instar_tokenledger.schema import ANY_REQUEST_ID
+from instar_tokenledger.usage import UsageRow
 
 
 class Merged:
@@ -41,18 +42,47 @@ class Merged:
         self.totals.write(connection)
 
 
+class _Spot(NamedTuple):
+    """The numbers under which a row's surroundings are stored; successive rows often share them."""
+
+    path: bytes
+    row: UsageRow
+    place: int
+    variant: int
+    session: int
+    project: int
+    model: int
+
+
+def _made_alike(a: UsageRow, b: UsageRow) -> bool:
+    """True when two rows bear the very same text objects, as rows of one decoder's run do."""
+    return (
+        a.session is b.session
+        and a.project is b.project
+        and a.model is b.model
+        and a.version is b.version
+        and a.branch is b.branch
+        and a.agent is b.agent
+        and a.tier is b.tier
+        and a.speed == b.speed
+        and a.sidechain is b.sidechain
+    )
+
+
 class Meeting:
     """Looks up and merges, over one connection, inside its owner's transaction."""
 
     def __init__(self, connection: apsw.Connection, names: Interned) -> None:
         self._connection = connection
         self._names = names
+        self._spot: _Spot | None = None
 
     def merge(
         self, source: str, by_key: Mapping[Key, Request | Lone], new_id: Callable[[], int]
     ) -> Merged:
         """What has to be written once the requests of `by_key` have met those stored."""
         merged = Merged(self._names)
+        self._spot = None  # what a transaction that failed has numbered is not to be believed
         stored = self._stored(source, by_key)
         messages, request_ids = _met(by_key, stored)
         together: list[Request] = list(stored)
@@ -77,15 +107,23 @@ class Meeting:
 
     def _add_lone(self, source: str, lone: Lone, number: int, merged: Merged) -> None:
         path, row = lone
-        place = self._names.place(
-            Place(
-                source, path, row.session, row.project, row.agent, row.sidechain, row.branch,
-                row.version,
-            )
+        spot = self._spot
+        if spot is None or spot.path is not path or not _made_alike(spot.row, row):
+            spot = self._spot = self._spot_of(source, path, row)
+        merged.fresh.add_lone(row, path, number, spot.place, spot.variant)
+        merged.totals.add_row(row, spot.session, spot.project, spot.model)
+
+    def _spot_of(self, source: str, path: bytes, row: UsageRow) -> _Spot:
+        names = self._names
+        place = Place(
+            source, path, row.session, row.project, row.agent, row.sidechain, row.branch,
+            row.version,
         )  # fmt: skip
-        variant = self._names.variant(row.model, row.tier, row.speed)
-        merged.fresh.add_lone(row, path, number, place, variant)
-        merged.totals.add_row(row)
+        return _Spot(
+            path, row, names.place(place), names.variant(row.model, row.tier, row.speed),
+            names.session(row.session), names.name(row.project) or NO_NAME,
+            names.name(row.model) or NO_NAME,
+        )  # fmt: skip
 
     def _add_new(self, source: str, group: list[Request], number: int, merged: Merged) -> None:
         request = group[0]

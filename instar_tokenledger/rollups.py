@@ -107,22 +107,29 @@ class Totals:
             self._add(after, 1)
             self.sessions.add(after.session)
 
-    def add_row(self, row: UsageRow) -> None:
-        """A new request that one row tells alone."""
-        fresh, output, create, read = row.counters[:4]
-        quarter = row.at_ms // QUARTER_MS
-        project = self._number(row.project)
-        self._add_usage((quarter, project, self._number(row.model), MESSAGE), 1, row.counters)
+    def add_row(self, row: UsageRow, session: int, project: int, model: int) -> None:
+        """A new request that one row tells alone, with the numbers of its names."""
+        counters = row.counters
+        fresh, output, create, read = counters[:4]
+        at_ms = row.at_ms
+        quarter = at_ms // QUARTER_MS
+        key = (quarter, project, model, MESSAGE)
+        sums = self._usage.get(key)
+        if sums is None:
+            self._usage[key] = [1, fresh, output, create, read]
+        else:
+            sums[0] += 1
+            sums[1] += fresh
+            sums[2] += output
+            sums[3] += create
+            sums[4] += read
         tokens = fresh + output + create + read
-        for entry in row.iterations:
-            kind = KINDS.index(entry.kind)
-            model = self._number(entry.model or row.model)
-            self._add_usage((quarter, project, model, kind), 1, entry.counters)
-            tokens += sum(entry.counters[:4]) if kind != FALLBACK else 0
+        if row.iterations:
+            tokens += self._add_iterations(row, quarter, project, model)
         if output <= PARTIAL_OUTPUT and not row.has_stop and not row.rich:
             chars = sum(chars for _, chars in row.contents)
             self._add_partial(quarter, 1, max(0, round(chars / CHARS_PER_TOKEN) - output))
-        self._add_session(self._names.session(row.session), project, 1, tokens, row.at_ms)
+        self._add_session(session, project, 1, tokens, at_ms)
         self.sessions.add(row.session)
 
     def write(self, connection: apsw.Connection) -> None:
@@ -153,6 +160,16 @@ class Totals:
         sums[2] += sign * counters[1]
         sums[3] += sign * counters[2]
         sums[4] += sign * counters[3]
+
+    def _add_iterations(self, row: UsageRow, quarter: int, project: int, model: int) -> int:
+        """Returns the tokens that are billed beside the message's own."""
+        tokens = 0
+        for entry in row.iterations:
+            kind = KINDS.index(entry.kind)
+            of = self._number(entry.model) if entry.model else model
+            self._add_usage((quarter, project, of, kind), 1, entry.counters)
+            tokens += sum(entry.counters[:4]) if kind != FALLBACK else 0
+        return tokens
 
     def _add_partial(self, quarter: int, requests: int, missing: int) -> None:
         sums = self._partial.setdefault(quarter, [0, 0])

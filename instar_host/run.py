@@ -93,7 +93,6 @@ class Run:
 
     def begin(self) -> None:
         self._thread.start()
-        self._looping.wait()
         atexit.register(self._at_exit)
 
     def end(self, timeout_s: float) -> bool:
@@ -318,7 +317,7 @@ class Run:
 
     def _ask_to_stop(self) -> None:
         with contextlib.suppress(RuntimeError):  # its loop has ended already
-            self._loop.call_soon_threadsafe(self._stop.set)
+            self.loop.call_soon_threadsafe(self._stop.set)
 
     def _at_exit(self) -> None:
         if self._pid == os.getpid():

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from instar_host.errors import InstarError
 from instar_host.records import Command, HostContext, Terminal
 
 DEFAULT_HOST = "127.0.0.1"
+SWITCH_S = 0.001
 LOOK_S = 0.5
 """How often the main thread looks whether the lease has moved; a signal is noticed at once."""
 
@@ -43,7 +45,7 @@ def serve(arguments: argparse.Namespace, host: HostContext, terminal: Terminal) 
     options = ServeOptions(
         host=arguments.host, port=arguments.port, allow_hosts=tuple(arguments.allow_host)
     )
-    with _signals() as stop:
+    with _signals() as stop, _polite_threads():
         if not arguments.sample:
             return serve_until(stop, options, host, terminal)
         with sample_host(host) as sample:
@@ -217,6 +219,21 @@ def _watch(lease: Callable[[], Any], stop: threading.Event, terminal: Terminal) 
             print(f"  lease  {'this process writes now' if held else text}", file=terminal.out)
             terminal.out.flush()
         stop.wait(LOOK_S)
+
+
+@contextmanager
+def _polite_threads() -> Iterator[None]:
+    """Let the loop have the interpreter within a millisecond, not five, while a tick computes.
+
+    Measured with a tick that never pauses: /health p99 10 ms instead of 24. Only in a process of
+    our own: an embedding application keeps its setting.
+    """
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before_s)
 
 
 @contextmanager

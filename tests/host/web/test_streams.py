@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 
@@ -161,6 +162,12 @@ def test_a_connection_is_used_again(served: RunningHost) -> None:
         assert peer.read_status() == 401
         peer.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert b"200 OK" in peer.read_all()
+
+
+def test_small_answers_are_not_held_back() -> None:
+    """asyncio turns Nagle's delay off only for sockets that name their protocol: 1 ms, not 42."""
+    with listen("127.0.0.1", 0) as sock:
+        assert sock.proto == socket.IPPROTO_TCP
 
 
 def test_a_port_that_is_taken_says_so() -> None:

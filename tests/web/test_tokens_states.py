@@ -107,9 +107,11 @@ def test_a_late_answer_does_not_replace_a_newer_choice(
         page.wait_for_timeout(10)
     page.locator('[data-key="range 24h"]').click()
     page.locator('[data-key="range 24h"][aria-pressed=true]').wait_for()
-    with page.expect_response("**/tokens/summary**"):
-        held[0].continue_()
     page.wait_for_function("() => document.querySelector('.stage').ariaBusy === null")
+    with page.expect_response(lambda answer: answer.request == held[0].request) as late:
+        held[0].continue_()
+    late.value.finished()
+    page.evaluate("fetch('static/mark.svg').then((answer) => answer.text())")  # a turn later
     assert page.get_attribute(TOTAL, "data-total") == newest
     assert page.locator('[data-key="range 24h"][aria-pressed=true]').count() == 1
 

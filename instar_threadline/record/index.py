@@ -27,7 +27,7 @@ from instar_threadline.record.projection import Projection
 from instar_threadline.record.reader import Batch, Place, StreamReader
 from instar_threadline.record.rows import Row, row_of
 from instar_threadline.record.verify import Tally, count_line, head_finding
-from instar_threadline.record.wordindex import Words, open_disposable
+from instar_threadline.record.wordindex import Words, open_disposable, open_words
 
 FILE_NAME = os.path.join("server-data", "threadline-index.db")
 WORDS_FILE_NAME = os.path.join("server-data", "threadline-words.db")
@@ -68,12 +68,13 @@ class Index:
         self._keyring = keyring
         self._now_ms = now_ms
         path = os.path.join(self._state_dir, FILE_NAME)
+        words = open_words(os.path.join(self._state_dir, WORDS_FILE_NAME), now_ms)
         self._connection = open_disposable(path, schema.APPLICATION_ID, schema.MIGRATIONS, now_ms)
         self._streams: dict[Direction, _Stream] = {}
         if schema.meta(self._connection, "generation") != schema.GENERATION:
             self.reset()
         self._load()
-        self._words = Words(path, os.path.join(self._state_dir, WORDS_FILE_NAME), now_ms)
+        self._words = Words(words, path)
 
     def catch_up(
         self, stopping: Callable[[], bool] = lambda: False, *, max_steps: int | None = None

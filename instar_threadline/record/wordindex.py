@@ -31,9 +31,9 @@ _FILL = (
 class Words:
     """Follows one index. `follow` and `finish` are for the thread that writes the index."""
 
-    def __init__(self, index_path: str, path: str, now_ms: Callable[[], int]) -> None:
-        """Opens both databases. Raises StoreError or apsw.Error."""
-        self._connection = open_disposable(path, WORDS_ID, schema.WORDS_MIGRATIONS, now_ms)
+    def __init__(self, connection: apsw.Connection, index_path: str) -> None:
+        """Takes over a connection of `open_words`. Raises StoreError or apsw.Error."""
+        self._connection = connection
         self._connection.execute("ATTACH ? AS rows", (index_path,))
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._error: BaseException | None = None
@@ -84,6 +84,11 @@ class Words:
             with write_transaction(self._connection) as connection:
                 connection.execute(_FILL, (batch,))
                 schema.set_meta(connection, "batch", batch)
+
+
+def open_words(path: str, now_ms: Callable[[], int]) -> apsw.Connection:
+    """Open the text index; do so before the index, so that whoever finds that finds this too."""
+    return open_disposable(path, WORDS_ID, schema.WORDS_MIGRATIONS, now_ms)
 
 
 def open_disposable(

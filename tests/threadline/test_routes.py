@@ -122,7 +122,8 @@ def test_a_search_has_the_keys_of_the_reference(app: RunningHost) -> None:
     """OB-07, OB-R3: hits with message and snippet, newest first; blank finds nothing."""
     app.client.post(MESSAGES, json=INBOUND)
     threads(app)
-    found = app.client.get(SEARCH, params={"q": "GROUND"}).json()
+    ask = {"q": "GROUND"}
+    found = until(lambda: (got := app.client.get(SEARCH, params=ask).json())["hits"] and got)
     assert found["count"] == 1
     assert found["hits"][0]["snippet"] == "the «ground» truth"
     assert found["hits"][0]["message"]["id"] == "m-1"

@@ -39,6 +39,10 @@ def written(home: LedgerHome) -> None:
     home.service.close()
 
 
+def trouble(home: LedgerHome) -> str | None:
+    return home.service.health.trouble
+
+
 def stored(home: LedgerHome, sql: str) -> object:
     with home.reading() as reading:
         return reading.connection.execute(sql).fetchall()[0][0]
@@ -260,8 +264,8 @@ def test_a_failure_is_not_for_good(home: LedgerHome) -> None:
     home.write(SESSION, said())
     with pytest.raises((apsw.Error, OSError, StoreError)):
         home.scan()
-    assert home.service.health.trouble
+    assert trouble(home)
     os.rmdir(home.database)
     home.scan()
-    assert home.service.health.trouble is None
+    assert trouble(home) is None
     assert home.tokens() == (10, 900)

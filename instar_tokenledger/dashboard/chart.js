@@ -213,7 +213,8 @@ function hiddenKinds(params) {
 }
 
 function bucketWords(start, bucket) {
-  const day = { weekday: "short", day: "numeric", month: "short", year: "numeric" };
+  const thisYear = new Date(start).getFullYear() === new Date().getFullYear();
+  const day = { weekday: "short", day: "numeric", month: "short", ...(thisYear ? {} : { year: "numeric" }) };
   return new Intl.DateTimeFormat(undefined, bucket === "hour" ? { ...day, hour: "2-digit", minute: "2-digit" } : day).format(start);
 }
 

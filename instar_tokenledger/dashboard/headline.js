@@ -43,7 +43,9 @@ export function headline(api) {
   }
 
   function shareOf(value, { totalTokens }) {
-    return totalTokens ? format.percent(value / totalTokens) : "";
+    const share = totalTokens ? value / totalTokens : 0;
+    if (share > 0 && share < 0.001) return "under 0.1%";
+    return totalTokens ? format.percent(share) : "";
   }
 
   function extras({ kinds }) {

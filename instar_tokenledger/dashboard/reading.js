@@ -48,7 +48,7 @@ export function reading(api) {
   }
 
   function troubleNote(reason) {
-    return h("p", { class: "note", "data-tone": "bad" }, "The ledger cannot be written at the moment: ", reason, " It is tried again by itself; the numbers below are what was counted before.");
+    return h("p", { class: "note", "data-tone": "bad" }, "The ledger cannot be written at the moment: ", reason, /[.!?]$/.test(reason) ? " " : ". ", "It is tried again by itself; the numbers below are what was counted before.");
   }
 
   function progressNote(now) {

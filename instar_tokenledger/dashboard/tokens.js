@@ -129,7 +129,8 @@ export async function mount(root, api) {
 
   function fail(error, pauseMs) {
     stage.removeAttribute("aria-busy");
-    const again = pauseMs === null ? "" : ` Trying again in ${api.format.duration(pauseMs)}.`;
+    const stop = /[.!?]$/.test(error.message) ? "" : ".";
+    const again = pauseMs === null ? "" : `${stop} Trying again in ${api.format.duration(pauseMs)}.`;
     if (shows === null || shows === "failed" || pauseMs === null) {
       shows = "failed";
       replace(notice);

@@ -1,7 +1,7 @@
-"""Which transcripts there are: a walk that reads names and stats, and opens no file.
+"""Which transcripts a folder holds: names only, no stat, and no file is ever opened.
 
-Promises to stay beneath the root (no link is followed), to go on where a folder cannot be read,
-and to say whether it saw everything. An unchanged file costs one stat.
+Promises to stay beneath the root (no link is followed) and to say what it could not see, so that
+a name that is missing from a whole listing means a file that has gone.
 """
 
 from __future__ import annotations
@@ -15,106 +15,106 @@ from instar_host.store.errors import UnsafeFile
 from instar_host.store.files import Root
 from instar_tokenledger.usage import TokenSource
 
-ENTRIES_A_SLICE = 500
+ENTRIES_A_SLICE = 100
 """How many directory entries are looked at between two calls of `pause`."""
 
 
+class Listing(msgspec.Struct, kw_only=True):
+    """What one folder holds of a source."""
+
+    files: list[bytes] = msgspec.field(default_factory=list)
+    """Names of transcripts."""
+    folders: list[bytes] = msgspec.field(default_factory=list)
+    """Names of folders that may hold some."""
+    gone: bool = False
+    errors: list[str] = msgspec.field(default_factory=list)
+    """Why some of it, or all of it, could not be seen."""
+
+    @property
+    def whole(self) -> bool:
+        return not self.errors and not self.gone
+
+
 class Found(msgspec.Struct, frozen=True, gc=False):
-    """One transcript as a stat shows it. `relative` is its path below `root`, both as bytes."""
+    """One transcript. `relative` is its path below `root`, both as bytes."""
 
     root: bytes
     relative: bytes
-    size: int
-    mtime_ns: int
-    fingerprint: tuple[int, int, int, int]
-    """(dev, inode, size, ctime in ns), comparable with the mark of the same path."""
 
     @property
     def path(self) -> bytes:
         return self.root + b"/" + self.relative
 
 
+def list_folder(
+    source: TokenSource, root: Root, relative: bytes, pause: Callable[[], None]
+) -> Listing:
+    """What lies in the folder `relative` (empty: the root itself). Never raises OSError."""
+    listing = Listing()
+    try:
+        descriptor = root.open_directory(relative)
+    except (FileNotFoundError, NotADirectoryError):
+        listing.gone = True
+        return listing
+    except (OSError, UnsafeFile) as error:
+        listing.errors.append(error_name(error))
+        return listing
+    prefix = relative + b"/" if relative else b""
+    try:
+        with os.scandir(descriptor) as entries:
+            for number, entry in enumerate(entries, 1):
+                if number % ENTRIES_A_SLICE == 0:
+                    pause()
+                _sort_in(source, entry, prefix, listing)
+    except OSError as error:
+        listing.errors.append(error_name(error))
+    finally:
+        os.close(descriptor)
+    return listing
+
+
 class Walk:
-    """One walk over one root of one source: iterate it, then ask how it went."""
+    """Every transcript of one source below one root: iterate it."""
 
     def __init__(self, source: TokenSource, root: bytes, pause: Callable[[], None]) -> None:
-        self.source = source
-        self.root = root
-        self.exists = False
-        self.unreadable: dict[str, int] = {}
-        """Folders and files that could not be looked at, by the error's name."""
+        self._source = source
+        self._root = root
         self._pause = pause
-        self._entries = 0
-
-    @property
-    def complete(self) -> bool:
-        """True when every folder was read: only then does a missing file mean a deleted one."""
-        return self.exists and not self.unreadable
 
     def __iter__(self) -> Iterator[Found]:
         try:
-            root = Root(self.root)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self._failed(error)
+            root = Root(self._root)
+        except OSError:
             return
         with root:
-            self.exists = True
             folders = [b""]
             while folders:
-                yield from self._folder(root, folders.pop(), folders)
-
-    def _folder(self, root: Root, folder: bytes, folders: list[bytes]) -> Iterator[Found]:
-        prefix = folder + b"/" if folder else b""
-        try:
-            descriptor = root.open_directory(folder)
-        except FileNotFoundError:
-            return  # gone between its listing and now
-        except (OSError, UnsafeFile) as error:
-            self._failed(error)
-            return
-        try:
-            with os.scandir(descriptor) as entries:
-                for entry in entries:
-                    self._entries += 1
-                    if self._entries % ENTRIES_A_SLICE == 0:
-                        self._pause()
-                    relative = prefix + os.fsencode(entry.name)
-                    found = self._entry(entry, relative, folders)
-                    if found is not None:
-                        yield found
-        except OSError as error:
-            self._failed(error)
-        finally:
-            os.close(descriptor)
-
-    def _entry(
-        self, entry: os.DirEntry[str], relative: bytes, folders: list[bytes]
-    ) -> Found | None:
-        try:
-            if entry.is_dir(follow_symlinks=False):
-                if self.source.descends(relative):
-                    folders.append(relative)
-                return None
-            if not self.source.selects(relative) or not entry.is_file(follow_symlinks=False):
-                return None
-            stat = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self._failed(error)
-            return None
-        return Found(self.root, relative, stat.st_size, stat.st_mtime_ns, fingerprint(stat))
-
-    def _failed(self, error: Exception) -> None:
-        name = (
-            os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        )
-        self.unreadable[name] = self.unreadable.get(name, 0) + 1
+                folder = folders.pop()
+                prefix = folder + b"/" if folder else b""
+                listing = list_folder(self._source, root, folder, self._pause)
+                folders += [prefix + name for name in listing.folders]
+                for name in listing.files:
+                    yield Found(self._root, prefix + name)
 
 
-def fingerprint(stat: os.stat_result) -> tuple[int, int, int, int]:
-    """What tells an unchanged file: (dev, inode, size, ctime in ns)."""
-    signed_63 = (1 << 63) - 1
-    return (stat.st_dev & signed_63, stat.st_ino & signed_63, stat.st_size, stat.st_ctime_ns)
+def error_name(error: Exception) -> str:
+    """An error as it is counted: without the path."""
+    if isinstance(error, UnsafeFile):
+        return error.reason
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return str(error)
+
+
+def _sort_in(source: TokenSource, entry: os.DirEntry[str], prefix: bytes, listing: Listing) -> None:
+    name = os.fsencode(entry.name)
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            if source.descends(prefix + name):
+                listing.folders.append(name)
+        elif source.selects(prefix + name) and entry.is_file(follow_symlinks=False):
+            listing.files.append(name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        listing.errors.append(error_name(error))

@@ -2,15 +2,14 @@
 
 Promises: a step stops when its budget is spent, inside a file if need be, and the next one goes
 on at that byte; rows and marks are committed together; a bad line never stops its file and a bad
-file never stops a step. The files changed last come first. It opens transcripts for reading only
-and never waits for anything but the disk.
+file never stops a step. What is read first is the catalogue's to say. It opens transcripts for
+reading only and never waits for anything but the disk.
 """
 
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -19,8 +18,10 @@ from instar_host.store.errors import UnsafeFile
 from instar_host.store.files import Root
 from instar_host.store.tail import Tail, TooLong, open_tail
 from instar_tokenledger.batch import TOO_LONG, Batch
-from instar_tokenledger.discover import Found, Walk
+from instar_tokenledger.catalog import Catalog, stamp_of
+from instar_tokenledger.discover import error_name
 from instar_tokenledger.ledger import Committed, KnownMark, Ledger
+from instar_tokenledger.looking import Look
 from instar_tokenledger.usage import Decoded, TokenSource
 
 ROWS_A_COMMIT = 8_000
@@ -28,6 +29,9 @@ FILES_A_COMMIT = 2_000
 BYTES_A_COMMIT = 256 << 20
 """A commit costs a sync or two, so it waits for this much; a killed process reads at most this
 much again."""
+SLICE_BYTES = 16 << 20
+"""Of one file between two looks at the clock: also what a line too long is passed over by."""
+FORGOTTEN_A_COMMIT = 2_000
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,7 +47,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Where reading stands."""
 
     files_seen: int
-    """Transcripts found by the last walk."""
+    """Transcripts found by the last look."""
     files_waiting: int
     bytes_waiting: int
     files_read: int
@@ -51,10 +55,15 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     bytes_read: int
     errors: Mapping[str, int]
     """Files and folders that could not be read, by reason."""
+    files_too_old: int = 0
+    """Left alone because nothing was written to them for longer than the limit."""
+    bytes_too_old: int = 0
+    looking: bool = False
+    """True while a look is under way and there may be more than was found."""
 
     @property
     def caught_up(self) -> bool:
-        return self.files_waiting == 0
+        return self.files_waiting == 0 and not self.looking
 
 
 class Ingest:
@@ -72,58 +81,75 @@ class Ingest:
         """`pause` is called between slices of work, for hosts in which others want the
         interpreter."""
         self._ledger = ledger
-        self._sources = sources
         self._clock = clock
         self._on_commit = on_commit
         self._pause = pause
-        self._known = {bytes(path): tuple(rest) for path, *rest in ledger.marks()}
-        self._waiting: list[tuple[TokenSource, Found]] = []
-        self._bytes_waiting = 0
-        self._seen = 0
+        self._catalog = Catalog(clock)
+        self._look = Look(self._catalog, sources, clock, ledger.marks, pause)
+        self._looking: Iterator[None] | None = None
         self._files_read = 0
         self._bytes_read = 0
         self._errors: dict[str, int] = {}
         self._batch = Batch()
         self._batch_bytes = 0
+        self._batch_rows: dict[bytes, tuple[int, int]] = {}
+        """Files of the batch: number, and how far they had been read before it."""
+        self._roots: dict[bytes, Root] = {}
 
     @property
     def progress(self) -> Progress:
+        counts = self._catalog.counts
+        errors = dict(self._look.errors)
+        _add(errors, self._errors)
         return Progress(
-            files_seen=self._seen,
-            files_waiting=len(self._waiting),
-            bytes_waiting=max(0, self._bytes_waiting),
+            files_seen=self._look.seen,
+            files_waiting=counts.waiting,
+            bytes_waiting=counts.waiting_bytes,
             files_read=self._files_read,
             bytes_read=self._bytes_read,
-            errors=dict(self._errors),
+            errors=errors,
+            files_too_old=counts.too_old,
+            bytes_too_old=counts.too_old_bytes,
+            looking=self._looking is not None,
         )
 
-    def look(self) -> None:
-        """Walk every root and note which files have changed, the latest first."""
-        self._errors.clear()
-        waiting: dict[bytes, tuple[TokenSource, Found]] = {}
-        seen: dict[bytes, str] = {}
-        walked: list[bytes] = []
-        for source in self._sources:
-            for folder in source.roots():
-                walk = Walk(source, os.fsencode(os.path.abspath(folder)), self._pause)
-                for found in walk:
-                    path = found.path
-                    # A file belongs to the first source that finds it: roots may overlap.
-                    mine = seen.setdefault(path, source.name) == source.name
-                    if mine and self._known.get(path) != found.fingerprint:
-                        waiting[path] = (source, found)
-                self._note(walk.unreadable)
-                if walk.complete:
-                    walked.append(walk.root)
-        gone = {path for root in walked for path in self._gone(root, seen)}
-        if gone:
-            self._ledger.forget_files(gone)
-            for path in gone:
-                del self._known[path]
-        self._seen = len(seen)
-        # Taken from the end: the file changed last is read first.
-        self._waiting = sorted(waiting.values(), key=lambda pair: pair[1].mtime_ns)
-        self._bytes_waiting = sum(self._unread(found) for _, found in self._waiting)
+    @property
+    def changes(self) -> int:
+        """Files found new or changed since this ingest was made."""
+        return self._catalog.changes
+
+    def limit_age(self, max_age_ms: int) -> None:
+        """Leave files alone that were last written to longer ago, unless they were read before or
+        change; 0: none."""
+        self._catalog.limit_age(max_age_ms)
+
+    def look(
+        self, seconds: float | None = None, stopping: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Find every file that is new, changed or gone; false if the time was over before the
+        end, and the next call goes on."""
+        began_s = self._clock.monotonic_s()
+        if self._looking is None:
+            self._errors.clear()
+            self._looking = self._look.everything()
+        for _ in self._looking:
+            late = seconds is not None and self._clock.monotonic_s() - began_s >= seconds
+            if late or stopping():
+                self._catalog.line_up()
+                return False
+        self._looking = None
+        self._forget()
+        return True
+
+    def look_at_hot_files(self) -> None:
+        """Find what is new in the files that changed within the hour: one stat each."""
+        self._look.at_hot_files()
+        self._forget()
+
+    def look_at_paths(self, paths: Iterable[bytes]) -> None:
+        """Find what is new in these files, of which some may be unknown."""
+        self._look.at_paths(paths)
+        self._forget()
 
     def read(
         self, budget: Budget, stopping: Callable[[], bool] = lambda: False
@@ -133,58 +159,73 @@ class Ingest:
 
         Leaving the iterator early, or an error of the database, loses nothing that was committed.
         """
-        spent = _Spent(budget, self._clock)
+        spent = Spent(budget, self._clock)
         try:
-            while self._waiting and not spent.out() and not stopping():
-                source, found = self._waiting.pop()
-                finished = self._read_file(source, found, spent, stopping)
-                if not finished and (spent.out() or stopping()):
-                    self._waiting.append((source, found))  # else unreadable: the next look meets it
-                self._commit_if_large()
+            while not spent.out() and not stopping():
+                row = self._catalog.take()
+                if row is None:
+                    break
+                if self._read_file(row, spent, stopping):
+                    self._catalog.finished(row, read=True)
+                elif spent.out() or stopping():
+                    self._catalog.put_back(row)
+                else:
+                    self._catalog.finished(row, read=False)  # the next look meets it
+                if self._large():
+                    self._commit()
                 yield self.progress
             self._commit()
         except BaseException:
-            self._batch = Batch()
-            self._batch_bytes = 0
+            self._abandon()
             raise
+        finally:
+            for root in self._roots.values():
+                root.close()
+            self._roots.clear()
 
-    def _read_file(
-        self, source: TokenSource, found: Found, spent: _Spent, stopping: Callable[[], bool]
-    ) -> bool:
+    def _read_file(self, row: int, spent: Spent, stopping: Callable[[], bool]) -> bool:
         """True when the file was read to its end."""
-        path = found.path
-        known = self._ledger.known_mark(path) if path in self._known else None
+        source, root, relative = self._look.place(row)
+        path = self._catalog.path(row)
+        known = self._known(row, path)
         try:
-            with (
-                Root(found.root) as root,
-                open_tail(found.relative, known.mark if known else None, root=root) as tail,
-            ):
-                return self._read_tail(source, path, tail, known, spent, stopping)
+            with open_tail(relative, known.mark if known else None, root=self._open(root)) as tail:
+                self._batch_rows.setdefault(path, (row, self._catalog.done(row)))
+                return self._read_tail(source, row, path, tail, known, spent, stopping)
         except UnsafeFile as error:
-            self._note({error.reason: 1})
+            _add(self._errors, {error.reason: 1})
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 spent.stop()  # out of descriptors: what is left waits for the next step
             if error.errno != errno.ENOENT:
-                self._note({os.strerror(error.errno or errno.EIO): 1})
+                _add(self._errors, {error_name(error): 1})
         return False
+
+    def _known(self, row: int, path: bytes) -> KnownMark | None:
+        """The file's mark, where there is one: most files of a first scan have none."""
+        file = self._batch.files.get(path)
+        if file is not None:
+            return KnownMark(mark=file.mark, state=file.state)
+        return self._ledger.known_mark(path) if self._catalog.is_known(row) else None
 
     def _read_tail(
         self,
         source: TokenSource,
+        row: int,
         path: bytes,
         tail: Tail,
         known: KnownMark | None,
-        spent: _Spent,
+        spent: Spent,
         stopping: Callable[[], bool],
     ) -> bool:
         restarted = known is not None and tail.verdict in ("rewritten", "truncated")
         state = b"" if known is None or restarted else known.state
         begin = tail.start
         spent.files += 1
+        self._catalog.advance(row, begin - self._catalog.done(row))
         while True:
             before = tail.mark().offset
-            for block in tail.blocks(max_bytes=spent.bytes_left()):
+            for block in tail.blocks(max_bytes=spent.bytes_left(SLICE_BYTES)):
                 if isinstance(block, TooLong):
                     skips = {} if block.continued else {TOO_LONG: 1}
                     spent.bytes += block.length
@@ -200,11 +241,10 @@ class Ingest:
                 if spent.out() or stopping() or self._large():
                     break
             mark = tail.mark()
-            self._bytes_read += mark.offset - before
-            self._bytes_waiting -= mark.offset - before
-            self._batch_bytes += mark.offset - before
+            self._passed(row, mark.offset - before)
             if self._large():
                 self._commit()
+                self._batch_rows[path] = (row, self._catalog.done(row))
             if mark.size == tail.size or spent.out() or stopping() or mark.offset == before:
                 break
         if mark.size == tail.size:
@@ -212,6 +252,11 @@ class Ingest:
             self._batch.reach(path, source.name, mark, state, {}, restarted=restarted)
             self._files_read += begin < tail.size or known is None
         return mark.size == tail.size
+
+    def _passed(self, row: int, count: int) -> None:
+        self._bytes_read += count
+        self._batch_bytes += count
+        self._catalog.advance(row, count)
 
     def _take(self, source: TokenSource, path: bytes, decoded: Decoded) -> None:
         if source.semantics == "cumulative":
@@ -226,6 +271,13 @@ class Ingest:
         if rest is not None:
             self._take(source, path, source.decode(rest, state))
 
+    def _open(self, path: bytes) -> Root:
+        """The root, kept open for this step: files of one folder then cost one lookup each."""
+        root = self._roots.get(path)
+        if root is None:
+            root = self._roots[path] = Root(path)
+        return root
+
     def _large(self) -> bool:
         return (
             self._batch.rows >= ROWS_A_COMMIT
@@ -233,34 +285,32 @@ class Ingest:
             or self._batch_bytes >= BYTES_A_COMMIT
         )
 
-    def _commit_if_large(self) -> None:
-        if self._large():
-            self._commit()
-
     def _commit(self) -> None:
         if self._batch.empty:
             return
-        batch, self._batch, self._batch_bytes = self._batch, Batch(), 0
+        batch, rows = self._batch, self._batch_rows
         committed = self._ledger.commit(batch)
+        self._batch, self._batch_bytes, self._batch_rows = Batch(), 0, {}
         for path, file in batch.files.items():
             mark = file.mark
-            self._known[path] = (mark.dev, mark.inode, mark.size, mark.ctime_ns)
+            stamp = stamp_of(mark.dev, mark.inode, mark.size, mark.ctime_ns)
+            self._catalog.committed(rows[path][0], stamp)
         self._on_commit(committed)
 
-    def _unread(self, found: Found) -> int:
-        known = self._known.get(found.path)
-        return max(0, found.size - known[2]) if known else found.size
+    def _abandon(self) -> None:
+        """What was read and not committed is to be read again."""
+        for row, done in self._batch_rows.values():
+            self._catalog.undone(row, done)
+        self._batch, self._batch_bytes, self._batch_rows = Batch(), 0, {}
 
-    def _gone(self, root: bytes, seen: Container[bytes]) -> list[bytes]:
-        prefix = root + b"/"
-        return [path for path in self._known if path.startswith(prefix) and path not in seen]
-
-    def _note(self, errors: Mapping[str, int]) -> None:
-        for reason, files in errors.items():
-            self._errors[reason] = self._errors.get(reason, 0) + files
+    def _forget(self) -> None:
+        """Let go of the marks of files that have gone, a bounded transaction at a time."""
+        gone, self._look.gone = self._look.gone, []
+        for begin in range(0, len(gone), FORGOTTEN_A_COMMIT):
+            self._ledger.forget_files(gone[begin : begin + FORGOTTEN_A_COMMIT])
 
 
-class _Spent:
+class Spent:
     """What a step has used of its budget."""
 
     def __init__(self, budget: Budget, clock: Clock) -> None:
@@ -285,8 +335,15 @@ class _Spent:
             )
         )
 
-    def bytes_left(self) -> int | None:
-        return None if self._budget.bytes is None else max(1, self._budget.bytes - self.bytes)
+    def bytes_left(self, at_most: int) -> int:
+        """What may be read now, `at_most` at a time; never nothing."""
+        limit = self._budget.bytes
+        return at_most if limit is None else max(1, min(at_most, limit - self.bytes))
 
     def stop(self) -> None:
         self._stopped = True
+
+
+def _add(to: dict[str, int], errors: Mapping[str, int]) -> None:
+    for reason, files in errors.items():
+        to[reason] = to.get(reason, 0) + files

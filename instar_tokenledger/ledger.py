@@ -95,14 +95,16 @@ class Ledger:
         )  # fmt: skip
         return KnownMark(mark=mark, state=state or b"")
 
-    def marks(self) -> Iterator[tuple[bytes, int, int, int, int]]:
-        """(path, dev, inode, size, ctime_ns) of every mark: enough to know an unchanged file by
-        its stat."""
-        rows: list[Any] = self._connection.execute(
-            "SELECT CAST(folders.path || '/' || files.name AS BLOB), dev, inode, size, ctime_ns"
-            " FROM marks JOIN files ON files.id = file JOIN folders ON folders.id = folder"
-        ).fetchall()
-        return iter(rows)
+    def marks(self, source: str, root: bytes) -> Iterator[tuple[bytes, bytes, int, int, int, int]]:
+        """(folder, name, dev, inode, size, ctime_ns) of every mark of a source at or below
+        `root`: enough to know an unchanged file by its stat."""
+        yield from self._connection.execute(
+            "SELECT folders.path, files.name, dev, inode, size, ctime_ns"
+            " FROM marks JOIN sources ON sources.id = source JOIN files ON files.id = file"
+            " JOIN folders ON folders.id = folder WHERE sources.name = ?"
+            " AND (folders.path = ? OR folders.path > ? AND folders.path < ?)",
+            (source, root, root + b"/", root + b"0"),
+        )
 
     def forget_files(self, paths: Iterable[bytes]) -> None:
         """Drop the marks of files that have gone. What was read from them stays."""

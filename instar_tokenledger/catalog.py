@@ -1,0 +1,292 @@
+"""Every transcript that is known, and the line of those that wait to be read.
+
+Promises that what has changed within the last hour is read first, then the backlog from the newest
+day to the oldest and folder by folder; that among live files the one that waits longest is next;
+and that a file costs about 130 bytes here, name included. Files older than `max_age_ms` wait apart
+until they change, are asked for, or the limit is widened. Opens nothing and reads no disk: it is
+told what a stat showed.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator
+
+import msgspec
+
+from instar_host.clock import Clock
+
+HOUR_MS = 60 * 60 * 1000
+DAY_MS = 24 * HOUR_MS
+HOT_FILES = 1_000
+"""So many of the files that changed last are looked at more often than the rest."""
+MANY = 1_000
+"""From so many new files on, the whole backlog is put in order anew."""
+NOBODY = -1
+
+QUIET, WAITING, TOO_OLD, STUCK = range(4)
+"""Nothing to read; to be read; older than the limit; could not be read, tried at the next look."""
+_KNOWN, _STIRRED = 1, 2
+"""The ledger has read of it; it has changed while we looked."""
+_MASK = (1 << 60) - 1
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How much waits."""
+
+    waiting: int
+    waiting_bytes: int
+    too_old: int
+    too_old_bytes: int
+
+
+class Catalog:
+    """A table of files by number, in columns, because there may be hundreds of thousands."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._max_age_ms = 0
+        self._cutoff_ms = 0
+        self.names: list[bytes | None] = []
+        """None: a number that is free."""
+        self.folder = array("i")
+        self.stamp = array("q")
+        """What the stat showed last; 0: none yet."""
+        self.state = bytearray()
+        self._prefixes: list[bytes] = []
+        """Of folders, by number, with the closing slash."""
+        self._first: list[int] = []
+        self._next = array("i")
+        self._read = array("q")
+        self._size = array("q")
+        self._done = array("q")
+        self._mtime_ms = array("q")
+        self._flags = bytearray()
+        self._free: list[int] = []
+        self._noticed: list[int] = []
+        self._again: list[int] = []
+        self._line: dict[int, None] = {}
+        self._backlog = array("i")
+        self._hot: dict[int, None] = {}
+        self._files = [0, 0, 0, 0]
+        self._bytes = [0, 0, 0, 0]
+        self.changes = 0
+        """Files that were found new or changed, ever."""
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(
+            waiting=self._files[WAITING],
+            waiting_bytes=self._bytes[WAITING],
+            too_old=self._files[TOO_OLD],
+            too_old_bytes=self._bytes[TOO_OLD],
+        )
+
+    def add_folder(self, path: bytes) -> int:
+        """A number for the folder `path`, absolute."""
+        self._prefixes.append(path + b"/")
+        self._first.append(NOBODY)
+        return len(self._prefixes) - 1
+
+    def add(self, folder: int, name: bytes, *, read: int | None = None, done: int = 0) -> int:
+        """A number for a file; `read` is its stamp when it was read, if it was, up to `done`."""
+        row = self._free.pop() if self._free else self._new_row()
+        self.names[row] = name
+        self.folder[row] = folder
+        self._next[row], self._first[folder] = self._first[folder], row
+        self.stamp[row] = self._size[row] = self._mtime_ms[row] = 0
+        self._read[row], self._done[row] = read or 0, done
+        self._flags[row] = 0 if read is None else _KNOWN
+        self.state[row] = QUIET
+        self._files[QUIET] += 1
+        return row
+
+    def drop(self, row: int) -> bytes | None:
+        """Forget a file; its path if the ledger knows it."""
+        path = self.path(row) if self._flags[row] & _KNOWN else None
+        self._leave(row)
+        folder, link = self.folder[row], self._first[self.folder[row]]
+        if link == row:
+            self._first[folder] = self._next[row]
+        else:
+            while self._next[link] != row:
+                link = self._next[link]
+            self._next[link] = self._next[row]
+        self.names[row], self.state[row] = None, QUIET
+        self._hot.pop(row, None)
+        self._line.pop(row, None)
+        self._free.append(row)
+        return path
+
+    def files_of(self, folder: int) -> Iterator[int]:
+        """The files of a folder; they may be dropped on the way."""
+        row = self._first[folder]
+        while row != NOBODY:
+            following = self._next[row]
+            yield row
+            row = following
+
+    def path(self, row: int) -> bytes:
+        """The absolute path of a file."""
+        name = self.names[row]
+        assert name is not None
+        return self._prefixes[self.folder[row]] + name
+
+    def is_known(self, row: int) -> bool:
+        """True when the ledger has read of it."""
+        return bool(self._flags[row] & _KNOWN)
+
+    def limit_age(self, max_age_ms: int) -> None:
+        """Let older files wait apart (0: none), those known to be waiting included."""
+        self._cutoff_ms = self._clock.now_ms() - max_age_ms if max_age_ms else 0
+        if max_age_ms == self._max_age_ms:
+            return
+        self._max_age_ms = max_age_ms
+        for row, state in enumerate(self.state):
+            if state in (WAITING, TOO_OLD) and self.names[row] is not None:
+                self._settle(row)
+
+    def saw(self, row: int, stat: os.stat_result) -> None:
+        """A stat of the file: new, changed, or stuck and to be tried again; else nothing."""
+        stamp = stamp_of(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+        if stamp != self.stamp[row]:
+            self.notice(row, stat, stamp)
+        elif self.state[row] == STUCK:
+            self._settle(row)
+
+    def notice(self, row: int, stat: os.stat_result, stamp: int) -> None:
+        """The file is not what it was."""
+        if self.stamp[row]:
+            self._flags[row] |= _STIRRED
+        self._leave(row)
+        self.stamp[row], self._size[row] = stamp, stat.st_size
+        self._mtime_ms[row] = stat.st_mtime_ns // 1_000_000
+        self._files[self.state[row]] += 1
+        self._bytes[self.state[row]] += self._left(row)
+        self._settle(row)
+        if self.state[row] == WAITING:
+            self.changes += 1
+        if self._mtime_ms[row] >= self._clock.now_ms() - HOUR_MS:
+            self._hot.pop(row, None)
+            self._hot[row] = None
+            if len(self._hot) > HOT_FILES:
+                del self._hot[next(iter(self._hot))]
+
+    def hot(self) -> list[int]:
+        """Files that changed within the hour, at most `HOT_FILES`."""
+        since_ms = self._clock.now_ms() - HOUR_MS
+        cold = [row for row in self._hot if self._mtime_ms[row] < since_ms]
+        for row in cold:
+            del self._hot[row]
+        return list(self._hot)
+
+    def line_up(self) -> None:
+        """Put what was noticed since the last call into the line."""
+        noticed, self._noticed = self._noticed, []
+        if len(noticed) > MANY:
+            waiting = [row for row, state in enumerate(self.state) if state == WAITING]
+            waiting.sort(key=self._place_in_backlog)
+            self._backlog = array("i", waiting)
+            self._line.clear()
+        else:
+            noticed.sort(key=self._mtime_ms.__getitem__, reverse=True)
+            for row in noticed:
+                self._line.setdefault(row)
+
+    def take(self) -> int | None:
+        """The file to be read next, taken from the line; None when nothing waits."""
+        while self._again:
+            row = self._again.pop()
+            if self.state[row] == WAITING:
+                return row
+        while self._line:
+            row = next(iter(self._line))
+            del self._line[row]
+            if self.state[row] == WAITING:
+                return row
+        while self._backlog:
+            row = self._backlog.pop()
+            if self.state[row] == WAITING:
+                return row
+        return None
+
+    def put_back(self, row: int) -> None:
+        """Read on here first."""
+        self._again.append(row)
+
+    def advance(self, row: int, count: int) -> None:
+        """So many more bytes of it were read."""
+        self._leave(row)
+        self._done[row] = max(0, self._done[row] + count)
+        self._enter(row, self.state[row])
+
+    def done(self, row: int) -> int:
+        """How far it has been read."""
+        return self._done[row]
+
+    def finished(self, row: int, *, read: bool) -> None:
+        """Nothing more of it for now: it was `read` to its end, or could not be."""
+        self._leave(row)
+        self._enter(row, QUIET if read else STUCK)
+
+    def committed(self, row: int, stamp: int) -> None:
+        """What was read of it is in the ledger, with a mark of this stamp."""
+        self._read[row] = stamp
+        self._flags[row] |= _KNOWN
+
+    def undone(self, row: int, done: int) -> None:
+        """What was read of it beyond `done` was lost; the next look tries again."""
+        if self.names[row] is not None:
+            self._leave(row)
+            self._done[row] = done
+            self._enter(row, STUCK)
+
+    def _new_row(self) -> int:
+        self.names.append(None)
+        for column in (self.folder, self._next):
+            column.append(0)
+        for wide in (self.stamp, self._read, self._size, self._done, self._mtime_ms):
+            wide.append(0)
+        self.state.append(QUIET)
+        self._flags.append(0)
+        return len(self.names) - 1
+
+    def _settle(self, row: int) -> None:
+        """Say anew whether the file waits."""
+        self._leave(row)
+        self._enter(row, self._judged(row))
+        if self.state[row] == WAITING:
+            self._noticed.append(row)
+
+    def _judged(self, row: int) -> int:
+        if self._read[row] == self.stamp[row]:
+            return QUIET
+        old = self._mtime_ms[row] < self._cutoff_ms
+        return TOO_OLD if old and not self._flags[row] & (_KNOWN | _STIRRED) else WAITING
+
+    def _left(self, row: int) -> int:
+        return max(0, self._size[row] - self._done[row])
+
+    def _leave(self, row: int) -> None:
+        state = self.state[row]
+        self._files[state] -= 1
+        self._bytes[state] -= self._left(row)
+
+    def _enter(self, row: int, state: int) -> None:
+        self.state[row] = state
+        self._files[state] += 1
+        self._bytes[state] += self._left(row)
+
+    def _place_in_backlog(self, row: int) -> tuple[int, int, int, int]:
+        """Sorts what is taken last to the front."""
+        mtime_ms = self._mtime_ms[row]
+        if mtime_ms >= self._clock.now_ms() - HOUR_MS:
+            return (1, mtime_ms, 0, 0)
+        return (0, mtime_ms // DAY_MS, self.folder[row], mtime_ms)
+
+
+def stamp_of(dev: int, inode: int, size: int, ctime_ns: int) -> int:
+    """One number for what tells an unchanged file; never 0."""
+    signed_63 = (1 << 63) - 1
+    return hash((dev & signed_63, inode & signed_63, size, ctime_ns)) & _MASK or 1

@@ -1,0 +1,357 @@
+"""Looking for what changed: a stat for each folder and file that is known, names only where a
+folder changed.
+
+Promises to find every new, changed and deleted transcript in one look, in slices between which the
+caller may leave and come back; that no link is followed and no file opened; and that what cannot
+be seen is reported and never taken for gone. A file is compared with its last stat, so an
+unchanged one costs a stat and nothing else. Measured, 120,000 files in 60,000 folders: 2.4 s for a
+walk that lists every folder, 0.6 s this way.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as modes
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
+
+from instar_host.clock import Clock
+from instar_host.store.files import Root
+from instar_tokenledger.catalog import Catalog, stamp_of
+from instar_tokenledger.discover import error_name, list_folder
+from instar_tokenledger.usage import TokenSource
+
+FILES_A_SLICE = 64
+FOLDERS_A_SLICE = 16
+SETTLED_MS = 2_000
+"""A folder that changed less than this ago is listed again: its times may not tell two changes
+apart."""
+LIST_ALL_S = 15 * 60
+"""Every folder is listed this often, whatever its times say: some file systems tell them late."""
+
+KnownFiles = Callable[[str, bytes], Iterable[tuple[bytes, bytes, int, int, int, int]]]
+"""(source, root) -> (folder, name, dev, inode, size, ctime in ns) of what the ledger has read."""
+
+
+class Tree(msgspec.Struct, eq=False):
+    """One root of one source."""
+
+    number: int
+    source: TokenSource
+    root: bytes
+    folders: dict[bytes, int] = msgspec.field(default_factory=dict)
+    """Numbers by path."""
+    present: bool = False
+    rivals: list[Tree] = msgspec.field(default_factory=list)
+    """Trees that lie inside this one, or around it."""
+
+
+class Folder(msgspec.Struct, eq=False, gc=False):
+    """A folder that is looked at. Its number is that of the catalogue."""
+
+    tree: int
+    path: bytes
+    parent: int
+    stamp: int = 0
+    """What its stat showed when it was listed; 0: to be listed."""
+    readable: bool = True
+
+
+class Look:
+    """Keeps a catalogue up with the disk."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        sources: Sequence[TokenSource],
+        clock: Clock,
+        known_files: KnownFiles,
+        pause: Callable[[], None],
+    ) -> None:
+        self.seen = 0
+        """Transcripts met by the last look."""
+        self.errors: dict[str, int] = {}
+        """Folders and files that could not be looked at, by the error's name."""
+        self.gone: list[bytes] = []
+        """Files the ledger knows that are not there any more; for the caller to take."""
+        self._catalog = catalog
+        self._sources = sources
+        self._clock = clock
+        self._known_files = known_files
+        self._pause = pause
+        self._trees: dict[tuple[str, bytes], Tree] = {}
+        self._by_number: list[Tree] = []
+        self._folders: list[Folder | None] = []
+        self._root: Root | None = None
+        self._listed_all_at_s = clock.monotonic_s()
+
+    @property
+    def roots(self) -> list[bytes]:
+        """The roots that are there."""
+        return [tree.root for tree in self._trees.values() if tree.present]
+
+    def place(self, row: int) -> tuple[TokenSource, bytes, bytes]:
+        """Whose file it is, its root, and its path below that."""
+        folder = self._folders[self._catalog.folder[row]]
+        assert folder is not None
+        tree = self._by_number[folder.tree]
+        return tree.source, tree.root, self._catalog.path(row)[len(tree.root) + 1 :]
+
+    def everything(self) -> Iterator[None]:
+        """One look at everything, a slice at a time."""
+        self.errors.clear()
+        self._ask_for_roots()
+        self._list_all_if_due()
+        number = 0
+        while number < len(self._folders):
+            self._look_into(number)
+            number += 1
+            if number % FOLDERS_A_SLICE == 0:
+                self._close_root()
+                yield
+        self._close_root()
+        yield from self._look_at_files(self._catalog)
+        self._catalog.line_up()
+
+    def at_hot_files(self) -> None:
+        """A stat for each of the files that changed lately."""
+        for row in self._catalog.hot():
+            self._look_at(row)
+        self._catalog.line_up()
+
+    def at_paths(self, paths: Iterable[bytes]) -> None:
+        """Look at some files, known or not, and at folders that are new on the way to them."""
+        for path in paths:
+            for tree in self._trees.values():
+                if path.startswith(tree.root + b"/"):
+                    self._look_at_path(tree, path)
+        self._close_root()
+        self._catalog.line_up()
+
+    def _ask_for_roots(self) -> None:
+        wanted = {
+            (source.name, os.fsencode(os.path.abspath(folder))): source
+            for source in self._sources
+            for folder in source.roots()
+        }
+        for key in [key for key in self._trees if key not in wanted]:
+            self._remove(self._trees.pop(key))
+        for key, source in wanted.items():
+            if key not in self._trees:
+                self._add_tree(source, key[1])
+        for tree in self._trees.values():
+            self._find_root(tree)
+
+    def _add_tree(self, source: TokenSource, root: bytes) -> None:
+        tree = Tree(len(self._by_number), source, root)
+        tree.rivals = [t for t in self._trees.values() if _nested(t.root, root)]
+        for rival in tree.rivals:
+            rival.rivals.append(tree)
+        self._trees[source.name, root] = tree
+        self._by_number.append(tree)
+        self._folder_at(tree, root)
+        for folder, name, dev, inode, size, ctime_ns in self._known_files(source.name, root):
+            number = self._folder_at(tree, folder)
+            if not self._is_claimed(tree, folder, name):
+                read = stamp_of(dev, inode, size, ctime_ns)
+                self._catalog.add(number, name, read=read, done=size)
+
+    def _remove(self, tree: Tree) -> None:
+        """A root that nobody asks for any more; what the ledger knows of it stays."""
+        for number in tree.folders.values():
+            for row in self._catalog.files_of(number):
+                self._catalog.drop(row)
+            self._folders[number] = None
+        for rival in tree.rivals:
+            rival.rivals.remove(tree)
+
+    def _find_root(self, tree: Tree) -> None:
+        """A root may be reached through links, and may not be there yet or any more."""
+        tree.present = False
+        try:
+            tree.present = modes.S_ISDIR(os.stat(tree.root).st_mode)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._failed(error_name(error))
+
+    def _list_all_if_due(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if now_s - self._listed_all_at_s >= LIST_ALL_S:
+            self._listed_all_at_s = now_s
+            for folder in self._folders:
+                if folder is not None:
+                    folder.stamp = 0
+
+    def _folder_at(self, tree: Tree, path: bytes) -> int:
+        """The number of a folder, which gets one together with those above it."""
+        number = tree.folders.get(path)
+        if number is None:
+            above = path.rpartition(b"/")[0]
+            parent = -1 if path == tree.root else self._folder_at(tree, above)
+            number = tree.folders[path] = self._catalog.add_folder(path)
+            self._folders.append(Folder(tree.number, path, parent))
+        return number
+
+    def _look_into(self, number: int) -> None:
+        """List a folder if it has changed."""
+        folder = self._folders[number]
+        if folder is None:
+            return
+        tree = self._by_number[folder.tree]
+        parent = self._folders[folder.parent] if folder.parent >= 0 else None
+        folder.readable = tree.present and (parent is None or parent.readable)
+        if not folder.readable:
+            folder.stamp = 0
+            return
+        try:
+            found = os.stat(folder.path, follow_symlinks=folder.parent < 0)
+        except (FileNotFoundError, NotADirectoryError):
+            self._drop_folder(tree, number)
+            return
+        except OSError as error:
+            self._failed(error_name(error))
+            folder.readable = False
+            return
+        stamp = stamp_of(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+        if stamp == folder.stamp:
+            self._pause()
+        elif not modes.S_ISDIR(found.st_mode):
+            self._drop_folder(tree, number)
+        else:
+            folder.stamp = self._listed(tree, number, folder, stamp, found.st_mtime_ns)
+
+    def _listed(self, tree: Tree, number: int, folder: Folder, stamp: int, mtime_ns: int) -> int:
+        """List a folder; the stamp to remember, 0 to list it again."""
+        now_ms = self._clock.now_ms()
+        root = self._opened(tree)
+        if root is None:
+            folder.readable = False
+            return 0
+        listing = list_folder(tree.source, root, folder.path[len(tree.root) + 1 :], self._pause)
+        for why in listing.errors:
+            self._failed(why)
+        if listing.gone:
+            return 0
+        for name in listing.folders:
+            self._folder_at(tree, folder.path + b"/" + name)
+        new = set(listing.files)
+        for row in self._catalog.files_of(number):
+            name = self._catalog.names[row] or b""
+            if name in new:
+                new.remove(name)
+            elif listing.whole:
+                self._drop(row)
+        for name in sorted(new):
+            if not self._is_claimed(tree, folder.path, name):
+                self._catalog.add(number, name)
+        if not listing.whole:
+            folder.readable = bool(listing.files or listing.folders)
+            return 0
+        return stamp if now_ms - mtime_ns // 1_000_000 > SETTLED_MS else 0
+
+    def _look_at_files(self, catalog: Catalog) -> Iterator[None]:
+        self.seen = 0
+        lstat, names = os.lstat, catalog.names
+        for begin in range(0, len(names), FILES_A_SLICE):
+            self._pause()
+            for row in range(begin, min(begin + FILES_A_SLICE, len(names))):
+                if names[row] is not None:
+                    self.seen += self._look_at(row, lstat)
+            yield
+
+    def _look_at(self, row: int, lstat: Callable[[bytes], os.stat_result] = os.lstat) -> bool:
+        """One stat; true when the file is there."""
+        folder = self._folders[self._catalog.folder[row]]
+        if folder is None or not folder.readable:
+            return False
+        try:
+            found = lstat(self._catalog.path(row))
+        except (FileNotFoundError, NotADirectoryError):
+            folder.stamp = 0
+            self._drop(row)
+            return False
+        except OSError as error:
+            self._failed(error_name(error))
+            return False
+        if not modes.S_ISREG(found.st_mode):
+            folder.stamp = 0
+            self._drop(row)
+            return False
+        self._catalog.saw(row, found)
+        return True
+
+    def _look_at_path(self, tree: Tree, path: bytes) -> None:
+        folder, _, name = path.rpartition(b"/")
+        number = tree.folders.get(folder)
+        row = self._row(number, name) if number is not None else None
+        if row is not None:
+            self._look_at(row)
+            return
+        while number is None and len(folder) > len(tree.root):
+            folder = folder.rpartition(b"/")[0]
+            number = tree.folders.get(folder)
+        if number is None:
+            return
+        known, pending = len(self._catalog.names), [number]
+        while pending:
+            number = pending.pop()
+            before = len(self._folders)
+            held = self._folders[number]
+            if held is not None:
+                held.stamp = 0
+                self._look_into(number)
+                pending += range(before, len(self._folders))
+                for row in list(self._catalog.files_of(number)):
+                    if row >= known or not self._catalog.stamp[row]:
+                        self._look_at(row)
+
+    def _row(self, folder: int, name: bytes) -> int | None:
+        names = self._catalog.names
+        return next((row for row in self._catalog.files_of(folder) if names[row] == name), None)
+
+    def _is_claimed(self, tree: Tree, folder: bytes, name: bytes) -> bool:
+        """True where another root holds the file already: each is read once."""
+        for rival in tree.rivals:
+            number = rival.folders.get(folder)
+            if number is not None and self._row(number, name) is not None:
+                return True
+        return False
+
+    def _drop_folder(self, tree: Tree, number: int) -> None:
+        folder = self._folders[number]
+        assert folder is not None
+        if folder.parent < 0:
+            return  # the root itself went this very moment: nothing of it is taken for gone
+        for row in self._catalog.files_of(number):
+            self._drop(row)
+        del tree.folders[folder.path]
+        self._folders[number] = None
+
+    def _drop(self, row: int) -> None:
+        path = self._catalog.drop(row)
+        if path is not None:
+            self.gone.append(path)
+
+    def _opened(self, tree: Tree) -> Root | None:
+        if self._root is None or self._root.path != tree.root:
+            self._close_root()
+            try:
+                self._root = Root(tree.root)
+            except OSError as error:
+                self._failed(error_name(error))
+                return None
+        return self._root
+
+    def _close_root(self) -> None:
+        if self._root is not None:
+            self._root.close()
+            self._root = None
+
+    def _failed(self, why: str) -> None:
+        self.errors[why] = self.errors.get(why, 0) + 1
+
+
+def _nested(one: bytes, other: bytes) -> bool:
+    return (one + b"/").startswith(other + b"/") or (other + b"/").startswith(one + b"/")

@@ -10,6 +10,7 @@ import { KINDS } from "./kinds.js";
 const HEIGHT_PX = 240;
 const DRAG_PX = 6;
 const EDGE_PX = 26;
+const HINT = "Press a kind to hide it; drag over bars to look closer";
 
 export function chart(api, zoom) {
   const { h, replace } = api;
@@ -126,7 +127,7 @@ export function chart(api, zoom) {
   // The legend tells the bucket under the pointer, or the whole span.
   function read(bucket) {
     const { buckets, span } = shown;
-    replace(when, bucket ? bucketWords(bucket.start, span.bucket) : "");
+    replace(when, bucket ? bucketWords(bucket.start, span.bucket) : h("span", { class: "faint wide-only" }, HINT));
     for (const key of keys) {
       const total = bucket ? bucket[key.kind.id] : buckets.reduce((sum, one) => sum + one[key.kind.id], 0);
       key.say(api.format.compact(total));

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from instar_host.clock import SystemClock
+from instar_host.serve import sample_host
+from instar_host.testing import MakeHost
+from instar_host.testing_web import start_host
+from instar_tokenledger.plugin import TokenLedgerPlugin
 from tests.web.browsers import NARROW, WIDE
 from tests.web.conftest import OpenTab
 from tests.web.ledgers import DAY_MS, ServedLedger
@@ -177,3 +185,21 @@ def test_hidden_text_is_not_the_only_way_to_see_the_chart(
         ".map(cell => Number(cell.textContent.replaceAll(',', ''))))"
     )
     assert sum(map(sum, cells)) == whole
+
+
+def test_the_sample_shows_a_filled_page(make_host: MakeHost, open_tab: OpenTab) -> None:
+    """`instar serve --sample`: something to see at once. `INSTAR_SCREENSHOTS=DIR` keeps a picture
+    of it.
+    """
+    host = make_host({"tokenledger": TokenLedgerPlugin()})
+    real = msgspec.structs.replace(host, clock=SystemClock())
+    with ExitStack() as after, sample_host(real) as sample:
+        tab = open_tab(start_host(sample, after), size=(1180, 1040), device_scale_factor=1.5)
+        page = tab.open("tab=tokens&range=30d")
+        page.locator('[data-list="sessions"] tbody tr').nth(9).wait_for()
+        page.locator("[data-progress]").wait_for(state="detached")
+        assert total(page) > 1_000_000
+        folder = os.environ.get("INSTAR_SCREENSHOTS")
+        if folder:
+            page.screenshot(path=Path(folder) / "tokens.png")
+        tab.check()

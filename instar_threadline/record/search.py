@@ -36,6 +36,9 @@ class Hit(Json, frozen=True, kw_only=True):
 
     message: MessageView
     snippet: str
+    """The match between `«»`, with sixty characters either side."""
+    parts: tuple[str, str, str]
+    """The same in three: before, match, after; for texts that have such marks themselves."""
 
 
 class SearchPage(Record, frozen=True, kw_only=True):
@@ -165,8 +168,10 @@ class _Run:
         one = stored(row)
         start = fold(one.message.text).find(self._folded)
         if start >= 0:
-            marked = snippet(one.message.text, start, len(self._folded))
-            self.hits.append(Hit(message=message_view(one, self._known), snippet=marked))
+            parts = snippet(one.message.text, start, len(self._folded))
+            before, match, after = parts
+            shown = message_view(one, self._known)
+            self.hits.append(Hit(message=shown, snippet=f"{before}«{match}»{after}", parts=parts))
 
 
 def _bounds(

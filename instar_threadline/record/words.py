@@ -28,12 +28,12 @@ def expression(folded: str) -> str:
     return " AND ".join('"' + gram.replace('"', '""') + '"' for gram in grams)
 
 
-def snippet(text: str, start: int, length: int) -> str:
-    """Sixty characters either side of the match, with `«»` around it and `…` where it was cut."""
+def snippet(text: str, start: int, length: int) -> tuple[str, str, str]:
+    """(sixty characters before, the match, sixty after), with `…` where the text was cut."""
     begin, end = max(0, start - CONTEXT_CHARS), min(len(text), start + length + CONTEXT_CHARS)
-    head = ("…" if begin else "") + text[begin:start]
-    tail = text[start + length : end] + ("…" if end < len(text) else "")
-    return f"{head}«{text[start : start + length]}»{tail}"
+    before = ("…" if begin else "") + text[begin:start]
+    after = text[start + length : end] + ("…" if end < len(text) else "")
+    return before, text[start : start + length], after
 
 
 class _Folds(dict[str, str]):

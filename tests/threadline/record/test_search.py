@@ -111,5 +111,5 @@ def test_every_substring_is_found(text: str, data: st.DataObject) -> None:
     piece = text[start : data.draw(st.integers(start + 1, len(text)))]
     at = fold(text).find(fold(piece))
     assert at >= 0
-    assert f"«{text[at : at + len(piece)]}»" in snippet(text, at, len(piece))
+    assert snippet(text, at, len(piece))[1] == text[at : at + len(piece)]
     assert expression(fold(piece)).count('"') % 2 == 0

@@ -1,0 +1,80 @@
+// What is known about the whole record, in words: figures, integrity, completeness, the state of the writers.
+
+// Chips of one thread: topic, session, and everything about it that is not as it should be.
+export function tags({ h }, thread) {
+  const integrity = thread.integrity;
+  return [
+    thread.bridge && h("span", { class: "chip", title: `Telegram topic ${thread.bridge.topicName || thread.bridge.topicId}` }, "Telegram"),
+    thread.hasSpawnedSession && h("span", { class: "chip", title: "A session was started for this thread" }, "Session"),
+    thread.severalPeers && h("span", { class: "chip", "data-tone": "bad", title: "More than one agent wrote in this thread" }, "Several agents"),
+    integrity.bad > 0 && h("span", { class: "chip", "data-tone": "bad", title: "Records that are not genuine" }, `${integrity.bad} not genuine`),
+    integrity.missing > 0 && h("span", { class: "chip", "data-tone": "bad", title: "Records that are gone" }, `${integrity.missing} missing`),
+    integrity.conflicts > 0 && h("span", { class: "chip", "data-tone": "bad", title: "One id, two contents" }, `${integrity.conflicts} in conflict`),
+    integrity.unverified > integrity.bad && h("span", { class: "chip", title: "Nobody authenticated the sender" }, `${integrity.unverified - integrity.bad} unverified`),
+  ];
+}
+
+export function badges(api) {
+  const { h, replace, format } = api;
+  const figures = h("div", { class: "figures" });
+  const chips = h("p", { class: "tl-badges" });
+  const notes = h("div", { class: "tl-notes" });
+  const element = h("section", { class: "tl-head", "aria-label": "Overview" }, figures, chips, notes);
+  let writes = true;
+
+  function update({ stats, integrity, health }) {
+    writes = health.writes;
+    replace(
+      figures,
+      figure("Threads", format.number(stats.threads)),
+      figure("Messages", format.compact(stats.messages), `${format.number(stats.inbound)} in, ${format.number(stats.outbound)} out`),
+      figure("Mean time to a reply", stats.avgResponseLatencyMs === null ? "–" : format.duration(stats.avgResponseLatencyMs)),
+      figure("Without an answer", format.number(stats.waiting), stats.waiting ? "received, nothing sent since" : ""),
+    );
+    replace(chips, integrityChip(integrity), completenessChip(integrity), unverifiedChip(stats));
+    replace(notes, noteOf(integrity), health.indexError && bad("The index is not up to date", health.indexError), health.keyringError && bad("Signing", health.keyringError), spoolNote(health.spool), health.catchingUp && h("p", { class: "small muted", role: "status" }, "Reading the log …"), !health.writes && h("p", { class: "small muted" }, "Another process keeps the index; this one only reads it."));
+  }
+
+  function figure(label, value, note) {
+    return h("div", { class: "figure" }, h("span", { class: "figure-label" }, label), h("span", { class: "figure-value" }, value), note && h("span", { class: "figure-note" }, note));
+  }
+
+  function integrityChip({ integrity }) {
+    const words = { ok: "Integrity: every record is genuine", broken: "Integrity: broken", unknown: "Integrity: unknown keys" }[integrity];
+    return h("span", { class: "chip", "data-tone": integrity === "ok" ? "good" : "bad" }, words);
+  }
+
+  function completenessChip({ completeness, streams }) {
+    const missing = streams.reduce((sum, stream) => sum + stream.missing, 0);
+    const words = { complete: "Completeness: nothing is missing", short: `Completeness: ${missing} missing`, unknown: "Completeness: unknown for records without a chain" }[completeness];
+    return h("span", { class: "chip", "data-tone": { complete: "good", short: "bad" }[completeness] ?? null }, words);
+  }
+
+  function unverifiedChip(stats) {
+    const claimed = stats.unverified - stats.bad;
+    return claimed > 0 && h("span", { class: "chip" }, `${format.number(claimed)} unverified`);
+  }
+
+  function noteOf({ streams }) {
+    const first = streams.map((stream) => stream.first_bad).find(Boolean);
+    if (!first) return null;
+    const where = `${first.direction === "in" ? "inbox" : "outbox"}, file ${first.segment}, byte ${first.offset}, entry ${first.n}`;
+    return bad("First bad record", `${first.kind} (${where}). instar threads verify tells the rest.`);
+  }
+
+  function spoolNote(spool) {
+    if (spool.waiting === 0 && spool.dropped === 0) return null;
+    const lost = spool.dropped ? `, ${format.number(spool.dropped)} were lost` : "";
+    return bad("The log cannot be written", `${format.number(spool.waiting)} messages wait in memory${lost}. ${spool.lastError}`);
+  }
+
+  function bad(title, text) {
+    return h("div", { class: "note", "data-tone": "bad" }, h("strong", null, title), ": ", text);
+  }
+
+  function unknown() {
+    replace(chips, h("span", { class: "chip" }, "The state of the record is not known right now"));
+  }
+
+  return { element, update, unknown, reads: () => !writes };
+}

@@ -10,6 +10,7 @@ import pluggy
 from instar_host.hookspecs import hookimpl
 from instar_host.records import Command, HostContext, Panel, Route, Tick, TickControl
 from instar_threadline import hookspecs
+from instar_threadline.bridge.wiring import BridgeParts, bridge_commands, bridge_parts
 from instar_threadline.commands import ThreadCommands
 from instar_threadline.routes import ThreadlineRoutes
 from instar_threadline.service import (
@@ -29,6 +30,7 @@ class ThreadlinePlugin:
 
     def __init__(self) -> None:
         self._service: ThreadlineService | None = None
+        self._bridge: BridgeParts | None = None
 
     def instar_addhooks(self, pluginmanager: pluggy.PluginManager) -> None:
         pluginmanager.add_hookspecs(hookspecs)
@@ -37,7 +39,8 @@ class ThreadlinePlugin:
     def instar_routes(self, host: HostContext) -> Iterable[Route]:
         service = self.service(host)
         settings = SettingsRoutes(service.bridge_settings)
-        return [*ThreadlineRoutes(service).routes(), *settings.routes()]
+        bridge = self.bridge(host).routes
+        return [*ThreadlineRoutes(service).routes(), *settings.routes(), *bridge]
 
     @hookimpl
     def instar_ticks(self, host: HostContext) -> Iterable[Tick]:
@@ -53,6 +56,7 @@ class ThreadlinePlugin:
                 func=lambda control: _pull(service, control),
                 every_s=service.settings.source_interval_ms / 1000,
             ),
+            *self.bridge(host).ticks,
         ]
 
     @hookimpl
@@ -61,10 +65,12 @@ class ThreadlinePlugin:
 
     @hookimpl
     def instar_commands(self, host: HostContext) -> Iterable[Command]:  # noqa: ARG002
-        return ThreadCommands(self.service).commands()
+        return [*ThreadCommands(self.service).commands(), *bridge_commands(self._new_bridge)]
 
     @hookimpl
     def instar_host_stopping(self, host: HostContext) -> None:  # noqa: ARG002
+        if self._bridge is not None:
+            self._bridge.close()
         if self._service is not None:
             self._service.close()
 
@@ -73,6 +79,17 @@ class ThreadlinePlugin:
         if self._service is None or self._service.host is not host:
             self._service = ThreadlineService(host)
         return self._service
+
+    def bridge(self, host: HostContext) -> BridgeParts:
+        """The Telegram bridge of this host, made when first asked for."""
+        if self._bridge is None or self._bridge.bridge.host is not host:
+            self._bridge = self._new_bridge(host)
+            self.service(host).on_recorded(self._bridge.recorded)
+        return self._bridge
+
+    def _new_bridge(self, host: HostContext) -> BridgeParts:
+        service = self.service(host)
+        return bridge_parts(host, service.bridge_settings, service.keyring, lambda: service.agent)
 
 
 def _index(service: ThreadlineService, control: TickControl) -> float | None:

@@ -54,6 +54,7 @@ class Composer:
         self._name = options.target
         self._clock = clock
         self._can = capabilities
+        self._entities = "entities" in capabilities
 
     def next(self, state: TargetState) -> Flight | None:
         """What to do next when nothing is under way."""
@@ -149,7 +150,7 @@ class Composer:
         entries = [self._entry(row) for row in rows]
         count = fitting(entries, layout)
         pieces = render(entries[:count], layout)
-        if rows[0].plain:
+        if rows[0].plain or not self._entities:
             pieces = tuple(replace(p, entities=()) if isinstance(p, Part) else p for p in pieces)
         if rows[0].maybe:
             pieces = (marked(pieces[0]), *pieces[1:])
@@ -177,7 +178,7 @@ class Composer:
             local_name=self._options.local_name,
             peer_name=row.peer_name,
             peer_fingerprint=row.fingerprint,
-            text=text.replace("`", "'") if row.plain else text,
+            text=text if self._entities and not row.plain else text.replace("`", "'"),
             at_ms=row.at_ms,
             verified=row.verified,
             outcome=row.outcome,

@@ -8,7 +8,7 @@ goes on at its end, and the event is counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -50,9 +50,11 @@ class MessageFeed(Protocol):
 class LogFeed:
     """The signed log of one state directory. One thread at a time."""
 
-    def __init__(self, state_dir: Path, keyring: Keyring) -> None:
+    def __init__(self, state_dir: Path, keyring: Callable[[], Keyring]) -> None:
+        """`keyring` is asked before each step, so that new keys are known at once."""
         self._state_dir = state_dir
-        self._keyring = keyring
+        self._ask_keyring = keyring
+        self._keyring = keyring()
         self._readers: dict[Direction, StreamReader] = {}
         self._at: bytes | None = None
 
@@ -60,6 +62,9 @@ class LogFeed:
         """As the protocol says; raises what `StreamReader.read` does, and then nothing has
         moved.
         """
+        keyring = self._ask_keyring()
+        if keyring is not self._keyring:
+            self._keyring, self._readers = keyring, {}
         readers = self._standing_at(mark)
         found: dict[Direction, list[Message]] = {"in": [], "out": []}
         more = restarted = False

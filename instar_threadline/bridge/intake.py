@@ -153,6 +153,17 @@ class Intake:
             self._tally.clear()
         return added
 
+    def note_posted(self, messages: Iterable[Message], target: str) -> None:
+        """These were posted by somebody else: neither live traffic nor a backfill sends them."""
+        now_ms = self._clock.now_ms()
+        with self._outbox.transaction() as db:
+            for message in messages:
+                db.execute(
+                    "INSERT INTO delivered VALUES (?, ?, 'before', 0, NULL, ?)"
+                    " ON CONFLICT DO NOTHING",
+                    (target, identity_key(message.identity), now_ms),
+                )
+
     def decide_again(self, row: Row) -> Decision:
         """Policy at the moment of sending: the same tree, on the row."""
         message = message_of_row(row)
@@ -250,7 +261,7 @@ class Intake:
             at_ms=message.timestamp_ms,
             body=_bounded(one.body),
             history=history,
-            ring=one.ring,
+            ring=one.ring and not history,
             queued_at_ms=self._clock.now_ms(),
         )
         if one.blocked_by:

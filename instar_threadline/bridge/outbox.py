@@ -231,6 +231,12 @@ class Outbox:
             changes = {"kind": "placeholder", "body": placeholder, "alone": True, "plain": False}
             self.change(msgspec.structs.replace(row, **changes))
 
+    def bury(self, row: Row, reason: str) -> None:
+        """Make a dead letter of a row, without a placeholder."""
+        with self.transaction():
+            self.park(row, reason, "")
+            self.settle([row], "skipped:parked")
+
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest dead letters first."""
         with self.lock:

@@ -19,20 +19,16 @@ import httpx
 import msgspec
 from msgspec import Struct
 
+from instar_threadline.bridge.answers import Unmodified, classify
 from instar_threadline.bridge.port import (
     Ambiguous,
-    AuthFailed,
     ChatError,
-    Migrated,
     NotSent,
     Rejected,
     RetryAfter,
     Sent,
-    TargetUnavailable,
     Topic,
-    TopicClosed,
     TopicGone,
-    TopicsImpossible,
 )
 from instar_threadline.bridge.render import Document, Part
 
@@ -155,7 +151,7 @@ class TelegramClient:
         fields = {"chat_id": self._chat_id, "message_thread_id": topic_id, "name": name}
         try:
             self._call("editForumTopic", fields)
-        except _UnmodifiedError:
+        except Unmodified:
             return True
         except (TopicGone, Rejected):
             return False
@@ -165,7 +161,7 @@ class TelegramClient:
         fields = {"chat_id": self._chat_id, "message_thread_id": topic_id}
         try:
             self._call("reopenForumTopic", fields)
-        except _UnmodifiedError:
+        except Unmodified:
             return
 
     def send(self, topic_id: int | None, part: Part, *, silent: bool) -> Sent:
@@ -194,7 +190,7 @@ class TelegramClient:
             fields["entities"] = msgspec.to_builtins(part.entities)
         try:
             self._call("editMessageText", fields)
-        except _UnmodifiedError:
+        except Unmodified:
             return
 
     def ask(self, method: str, **fields: Any) -> Any:
@@ -254,7 +250,8 @@ class TelegramClient:
             return RetryAfter(_pause_s(outcome, answer))
         if answer is None or answer.ok:
             return Ambiguous(f"an answer that is no answer (HTTP {outcome.status})")
-        return classify(answer.error_code, answer.description, answer.parameters)
+        moved = answer.parameters.migrate_to_chat_id if answer.parameters else None
+        return classify(answer.error_code, answer.description, moved)
 
 
 def checked_base_url(base_url: str) -> str:
@@ -268,44 +265,6 @@ def checked_base_url(base_url: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment:
         raise BadConnection("the Telegram base URL has to be an address without extras")
     return base_url.rstrip("/")
-
-
-class _UnmodifiedError(ChatError):
-    """What was asked for is so already."""
-
-
-def classify(code: int, description: str, parameters: _Parameters | None = None) -> ChatError:
-    """The error that an answer of the Bot API means; matched on words, as codes differ by
-    layer.
-    """
-    words = description.lower()
-    if parameters is not None and parameters.migrate_to_chat_id is not None:
-        return Migrated(parameters.migrate_to_chat_id)
-    if code in (401, 404) or "logged out" in words or code == 421:
-        return AuthFailed(description)
-    for needles, kind in _BY_WORDS:
-        if any(needle in words for needle in needles):
-            return kind(description)
-    if code == 403 or "chat not found" in words:
-        return TargetUnavailable(description)
-    if code >= 500:
-        return Ambiguous(description)
-    return Rejected(description)
-
-
-_BY_WORDS: tuple[tuple[tuple[str, ...], type[ChatError]], ...] = (
-    (("not_modified", "is not modified"), _UnmodifiedError),
-    (("thread not found", "topic_deleted", "topic_id_invalid"), TopicGone),
-    (("topic_closed",), TopicClosed),
-    (
-        ("not enough rights to create a topic", "is not a forum", "forum_required"),
-        TopicsImpossible,
-    ),
-    (
-        ("not enough rights to send", "have no rights to send", "need administrator rights"),
-        TargetUnavailable,
-    ),
-)
 
 
 def _request(

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from instar_threadline.bridge.answers import classify
 from instar_threadline.bridge.port import (
     Ambiguous,
     AuthFailed,
@@ -28,7 +29,6 @@ from instar_threadline.bridge.telegram import (
     BadConnection,
     TelegramClient,
     checked_base_url,
-    classify,
     open_transport,
 )
 from tests.threadline.bridge.fake_bot_api import GROUP, TOKEN, BotApi, Fault, RefusedError

@@ -1,0 +1,150 @@
+"""`instar bridge backfill`: say what would be posted, ask, queue it, show how it goes.
+
+Promises that nothing is queued before it was said how much it is and how long it takes; that a
+seed file with a wrong row is refused as a whole; and that an interrupted backfill loses
+nothing: what is queued goes out while the host runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+
+from instar_host.errors import InstarError, UsageError
+from instar_threadline.bridge import backfill, routes
+from instar_threadline.bridge.call import POLL_S, Call
+from instar_threadline.bridge.control import BackfillAnswer, BackfillRequest, require_no_damage
+from instar_threadline.bridge.remote import Sender
+from instar_threadline.bridge.status import BridgeStatus
+from instar_threadline.terminal import clean
+
+MAX_WAIT_STEP_S = 5.0
+BAR_COLUMNS = 24
+
+
+def configure(child: argparse.ArgumentParser) -> None:
+    """The flags."""
+    child.add_argument("--threads", metavar="A,B", help="only these threads")
+    child.add_argument(
+        "--thread", metavar="ID", action="append", default=[], help="one thread; repeatable"
+    )
+    child.add_argument("--seed", metavar="FILE", help="also the messages of this JSON file")
+    child.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
+    child.add_argument("--no-create", action="store_true", help="only threads that have a topic")
+    child.add_argument("--since", metavar="INSTANT", help="only messages from this instant on")
+    child.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def run(call: Call) -> int:
+    """The command."""
+    asked = _backfill_request(call.arguments)
+    with call.sender() as sender:
+        if sender is None:
+            call.bridge.open()
+            require_no_damage(call.bridge)
+        plan = _ask_backfill(call, sender, msgspec.structs.replace(asked, dry_run=True))
+        _say_plan(call, plan)
+        if asked.dry_run or not plan.messages:
+            return 0
+        if not call.arguments.yes and not _confirmed(call):
+            return 1
+        answer = _ask_backfill(call, sender, asked)
+        call.say(f"{answer.queued} messages are queued.")
+        return _follow(call, sender, answer)
+
+
+def _backfill_request(arguments: argparse.Namespace) -> BackfillRequest:
+    seed = None
+    if arguments.seed:
+        backfill.read_seed(Path(arguments.seed))
+        seed = json.loads(Path(arguments.seed).read_text(encoding="utf-8"))
+    listed = [part.strip() for part in (arguments.threads or "").split(",") if part.strip()]
+    return BackfillRequest(
+        threads=tuple(dict.fromkeys([*listed, *arguments.thread])),
+        seed=seed,
+        dry_run=arguments.dry_run,
+        create=not arguments.no_create,
+        since=arguments.since or "",
+    )
+
+
+def _ask_backfill(call: Call, sender: Sender | None, asked: BackfillRequest) -> BackfillAnswer:
+    if sender is None:
+        return call.control.fill(asked)
+    body = msgspec.to_builtins(asked)
+    return msgspec.convert(sender.post(routes.BACKFILL, body), BackfillAnswer)
+
+
+def _say_plan(call: Call, plan: BackfillAnswer) -> None:
+    for thread in plan.threads:
+        topic = ", opens a topic" if thread.opens_topic else ""
+        name = clean(thread.agent_name) or clean(thread.agent)[:8]
+        call.say(
+            f"{clean(thread.thread_id)} with {name}: {thread.messages} to post,"
+            f" {thread.known} posted or left out{topic}"
+        )
+    for missing in plan.missing:
+        call.say(f"{clean(missing)}: no messages")
+    if plan.skipped_unbound:
+        call.say(f"{plan.skipped_unbound} threads have no topic and are left out (--no-create)")
+    call.say(
+        f"{plan.messages} messages in {plan.operations} operations, {plan.topics} new topics:"
+        f" about {_span(plan.seconds)} at the pace that Telegram allows."
+    )
+
+
+def _confirmed(call: Call) -> bool:
+    if not call.terminal.is_tty:
+        raise UsageError("say --yes to post this, or --dry-run to look only")
+    call.terminal.out.write("Post it? [y/N] ")
+    call.terminal.out.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _follow(call: Call, sender: Sender | None, answer: BackfillAnswer) -> int:
+    """Show how the queue empties; in this process, empty it."""
+    chat = None if sender is not None else call.bridge.chat()
+    if sender is None and chat is None:
+        raise InstarError("it is queued, but " + "; ".join(call.bridge.status().problems))
+    total = left = answer.queued
+    try:
+        while left > 0:
+            wait_s = POLL_S if chat is None else chat.step()
+            status = _present(call, sender)
+            left = sum(target.queued_history for target in status.targets)
+            _bar(call, max(total, left), left, status)
+            if left:
+                call.wait(min(wait_s, MAX_WAIT_STEP_S))
+    except KeyboardInterrupt:
+        call.say(f"\n{left} messages stay queued; they go out while the host runs.")
+        raise
+    call.say("\nEverything is posted.")
+    return 0
+
+
+def _present(call: Call, sender: Sender | None) -> BridgeStatus:
+    if sender is None:
+        return call.bridge.status()
+    return msgspec.convert(sender.get(routes.STATUS), BridgeStatus)
+
+
+def _bar(call: Call, total: int, left: int, status: BridgeStatus) -> None:
+    if not call.terminal.is_tty:
+        return
+    done = total - left
+    filled = BAR_COLUMNS * done // max(total, 1)
+    errors = [target.paused or target.last_error for target in status.targets if target.paused]
+    note = f"  {clean(errors[0])}" if errors else ""
+    bar = "#" * filled + "-" * (BAR_COLUMNS - filled)
+    call.terminal.out.write(f"\r[{bar}] {done}/{total}{note}")
+    call.terminal.out.flush()
+
+
+def _span(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,61 @@
+"""One call of a command: its arguments, its bridge, its terminal, and whoever sends.
+
+Promises that for the length of a block exactly one process acts: the one that holds the lease,
+or this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from instar_host.errors import InstarError
+from instar_host.lease import Lease
+from instar_host.records import Terminal
+from instar_threadline.bridge.assembly import Bridge
+from instar_threadline.bridge.control import Control
+from instar_threadline.bridge.remote import Sender
+
+POLL_S = 2.0
+"""Between two looks at a process that works."""
+
+
+class Call:
+    """One call: its arguments, its bridge, and where its answer goes."""
+
+    def __init__(self, arguments: argparse.Namespace, bridge: Bridge, terminal: Terminal) -> None:
+        self.arguments = arguments
+        self.bridge = bridge
+        self.terminal = terminal
+        self.control = Control(bridge)
+
+    def say(self, line: str = "") -> None:
+        self.terminal.out.write(line + "\n")
+
+    def say_json(self, value: object) -> None:
+        self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+    @contextmanager
+    def sender(self) -> Iterator[Sender | None]:
+        """The process that sends; None when this one does, for the block."""
+        lease = Lease(self.bridge.host.state_dir, name="instar bridge")
+        if lease.try_acquire():
+            try:
+                yield None
+            finally:
+                lease.release()
+            return
+        holder = lease.holder()
+        if holder is None:
+            raise InstarError("another process is just starting or stopping; try again")
+        yield Sender(holder, self.bridge.host.config.token())
+
+    def wait(self, seconds: float) -> None:
+        self.bridge.host.clock.wait(threading.Event(), seconds)
+
+    def now_s(self) -> float:
+        return self.bridge.host.clock.monotonic_s()

@@ -51,7 +51,7 @@ def orphans(reading: Reading, idle_ms: int, now_ms: int, limit: int, offset: int
 
 def series(reading: Reading, window: Window, bucket: Bucket, zone: Zone) -> Json:
     """`{sinceMs, bucket, tz, series}`: what each hour or day of a time zone used."""
-    found = bucketed(reading.totals.series(window), bucket, zone.info)
+    found = bucketed(reading.totals.series(window, bucket, zone.info))
     return {**_span(window), "bucket": bucket, "tz": zone.name, "series": found}
 
 

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import tzinfo
 from typing import Any
 
 import apsw
 
 from instar_tokenledger.accounting import CHARS_PER_TOKEN
 from instar_tokenledger.rollups import FALLBACK, MESSAGE, total
-from instar_tokenledger.schema import PARTIAL, QUARTER_MS
+from instar_tokenledger.schema import DAY_MS, PARTIAL, QUARTER_MS
+from instar_tokenledger.series import Bucket, runs, start_in, start_of
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import Parts, Window, parts, quarter_span
 
 Json = dict[str, Any]
+WEEK = 7 * DAY_MS // QUARTER_MS
+"""In quarters."""
 
 _CUT = "(t.first_ms < ?1 OR t.last_ms >= ?2) AND t.last_ms >= ?1 AND t.first_ms < ?2"
 """A session that begins before the window or ends after it, and may have been active inside."""
@@ -56,6 +60,15 @@ _PARTIAL_AT_EDGE = f"""
         LEFT JOIN contents c ON c.request = r.id
         WHERE {_EDGE_QUARTERS} AND {PARTIAL} GROUP BY r.id, c.file
     ) GROUP BY id, output
+"""
+_BY_KIND_AT_EDGE = f"SELECT kind, {SUMS} FROM {ENTRIES} GROUP BY kind"
+_FIRST_QUARTER = "SELECT min(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
+_LAST_QUARTER = "SELECT max(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
+_IN_BUCKETS = f"""
+    SELECT min(quarter), sum(requests * (kind = {MESSAGE})), sum(input), sum(output),
+        sum(cache_create), sum(cache_read)
+    FROM quarters WHERE quarter >= ?1 AND quarter < ?2 AND kind <> {FALLBACK}
+    GROUP BY (quarter + ?3) / ?4
 """
 _ENDS_AT_EDGE = f"SELECT min(at_ms), max(at_ms) FROM {_AT_EDGE} WHERE {_EDGE_QUARTERS}"
 
@@ -131,25 +144,33 @@ class Queries:
         projects.sort(key=lambda row: (-row["totalTokens"], row["projectPath"] or ""))
         return projects[offset : offset + limit]
 
-    def series(self, window: Window) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-        """(start of a quarter or instant in ms, kind, sums) of a window, for callers that put
-        them in buckets."""
+    def series(
+        self, window: Window, bucket: Bucket, zone: tzinfo
+    ) -> Iterator[tuple[int, int, list[int]]]:
+        """(start of a bucket in ms, kind, sums) of a window; a start may come more than once."""
         (first, last), edges = quarter_span(window)
-        yield from (
-            (quarter * QUARTER_MS, kind, tuple(sums))
-            for quarter, kind, *sums in self._all(
-                f"SELECT quarter, kind, {COLUMNS} FROM quarters WHERE quarter >= ? AND quarter < ?",
-                (first, last),
-            )
-        )
-        for edge in edges:
-            yield from (
-                (at_ms, kind, tuple(sums))
-                for at_ms, kind, *sums in self._all(
-                    f"SELECT at_ms, kind, {COLUMNS} FROM {ENTRIES}",
-                    edge,
-                )
-            )
+        for begin, end in self._filled(first, last):
+            for run in runs(begin, end, bucket, zone):
+                for quarter, *sums in self._all(_IN_BUCKETS, run):
+                    yield start_in(run, quarter, bucket, zone), MESSAGE, sums
+        for edge in edges:  # less than a quarter, so that it lies in one bucket
+            for kind, *sums in self._all(_BY_KIND_AT_EDGE, edge):
+                yield start_of(edge.since, bucket, zone), kind, sums
+
+    def _filled(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Spans of quarters with something in every week: a stray instant of another century must
+        not make a question walk there."""
+        found: list[tuple[int, int]] = []
+        while first < last:
+            begin = self._all(_FIRST_QUARTER, (first, last))[0][0]
+            if begin is None:
+                break
+            first = min(begin + WEEK, last)
+            if found and found[-1][1] == begin:
+                found[-1] = (found[-1][0], first)
+            else:
+                found.append((begin, first))
+        return found
 
     def contents(self) -> Json:
         """How much the ledger holds, whatever the window: files, bytes, requests, sessions,
@@ -193,7 +214,7 @@ class Queries:
             (first, last),
         )
         for edge in edges:
-            rows += self._all(f"SELECT kind, {SUMS} FROM {ENTRIES} GROUP BY kind", edge)
+            rows += self._all(_BY_KIND_AT_EDGE, edge)
         for kind, *sums in rows:
             totals[kind] = [a + b for a, b in zip(totals[kind], sums, strict=True)]
         names = ("requests", "input", "output", "cacheCreate", "cacheRead")
@@ -216,10 +237,7 @@ class Queries:
     def _ends(self, window: Window) -> tuple[int | None, int | None]:
         """The first and the last instant of a request inside the window."""
         (first, last), edges = quarter_span(window)
-        ends = self._all(
-            "SELECT min(quarter), max(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?",
-            (first, last),
-        )[0]
+        ends = [self._all(sql, (first, last))[0][0] for sql in (_FIRST_QUARTER, _LAST_QUARTER)]
         spans = [*edges, *(_quarter_window(quarter) for quarter in ends if quarter is not None)]
         found = [at for span in spans for at in self._all(_ENDS_AT_EDGE, span)[0]]
         instants = [at for at in found if at is not None]

@@ -6,30 +6,67 @@ hour or a day. An hour that the clock shows twice is two buckets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, tzinfo
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from datetime import datetime, tzinfo
+from typing import Any, Literal, NamedTuple
 
 from instar_tokenledger.rollups import FALLBACK, MESSAGE
-from instar_tokenledger.schema import DAY_MS
+from instar_tokenledger.schema import DAY_MS, QUARTER_MS
 
 Bucket = Literal["hour", "day"]
 BUCKETS: tuple[Bucket, ...] = ("hour", "day")
 HOUR_MS = 60 * 60 * 1000
-LAST_MS = 253_402_214_400_000
-"""9999-12-30: what is said to be later has the offset of this day, for no clock goes further."""
+_A_DAY = DAY_MS // QUARTER_MS
+_LENGTHS = {"hour": HOUR_MS // QUARTER_MS, "day": _A_DAY}
 
 
-def bucketed(
-    items: Iterable[tuple[int, int, tuple[int, ...]]], bucket: Bucket, zone: tzinfo
-) -> list[dict[str, Any]]:
-    """Buckets with anything in them, earliest first, from (instant, kind, sums) items."""
-    starts = _Starts(bucket, zone)
+class Run(NamedTuple):
+    """A span of quarters, last exclusive, in which the clock of a zone does not jump: all with the
+    same `(quarter + shift) // length` are in the same bucket."""
+
+    first: int
+    last: int
+    shift: int
+    length: int
+
+
+def runs(first: int, last: int, bucket: Bucket, zone: tzinfo) -> list[Run]:
+    """Quarters `first` up to, not including, `last`, cut where the clock of `zone` jumps. Looks at
+    the zone four times a day of the span."""
+    found: list[Run] = []
+    begin = first
+    while begin < last:
+        shift = _shift_at(begin, zone)
+        end = _next_jump(begin, last, shift, zone)
+        found.append(Run(begin, end, shift, _LENGTHS[bucket]))
+        begin = end
+    return found
+
+
+def start_in(run: Run, quarter: int, bucket: Bucket, zone: tzinfo) -> int:
+    """Where the bucket of a quarter of `run` begins; by arithmetic, unless the run may have begun
+    inside it."""
+    start = (quarter + run.shift) // run.length * run.length - run.shift
+    if start >= run.first:
+        return start * QUARTER_MS
+    return start_of(quarter * QUARTER_MS, bucket, zone)
+
+
+def start_of(at_ms: int, bucket: Bucket, zone: tzinfo) -> int:
+    """Where the bucket of an instant begins."""
+    local = datetime.fromtimestamp(at_ms // 1000, zone)
+    start = local.replace(minute=0, second=0, microsecond=0)
+    if bucket == "day":
+        start = start.replace(hour=0, fold=0)
+    return round(start.timestamp() * 1000)
+
+
+def bucketed(items: Iterable[tuple[int, int, Sequence[int]]]) -> list[dict[str, Any]]:
+    """Buckets with anything in them, earliest first, from (start, kind, sums) items."""
     found: dict[int, list[int]] = {}
-    for at_ms, kind, sums in items:
+    for start, kind, sums in items:
         if kind == FALLBACK:
             continue
-        start = starts.of(at_ms)
         known = found.get(start)
         if known is None:
             known = found[start] = [0, 0, 0, 0, 0]
@@ -42,40 +79,21 @@ def bucketed(
     ]
 
 
-class _Starts:
-    """Where the bucket of an instant begins; asks the zone once a day, not once an instant."""
+def _next_jump(begin: int, last: int, shift: int, zone: tzinfo) -> int:
+    """The first quarter after `begin` with another offset, else `last`."""
+    look = _A_DAY // 4
+    for after in range(begin + look, last + look, look):
+        if _shift_at(min(after, last - 1), zone) != shift:
+            low, high = after - look, min(after, last - 1)
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if _shift_at(middle, zone) == shift else (low, middle)
+            return high
+    return last
 
-    def __init__(self, bucket: Bucket, zone: tzinfo) -> None:
-        self._bucket = bucket
-        self._zone = zone
-        self._length = HOUR_MS if bucket == "hour" else DAY_MS
-        self._offsets: dict[int, int | None] = {}
 
-    def of(self, at_ms: int) -> int:
-        day = at_ms // DAY_MS
-        if day not in self._offsets:
-            self._offsets[day] = self._offset_of(day)
-        offset = self._offsets[day]
-        if offset is None:
-            return self._exactly(at_ms)
-        return (at_ms + offset) // self._length * self._length - offset
-
-    def _offset_of(self, day: int) -> int | None:
-        """The zone's offset in ms if it is the same all around the UTC day, else None."""
-        offsets = {self._offset_at(day * DAY_MS + hours * HOUR_MS) for hours in range(-24, 49, 3)}
-        return offsets.pop() if len(offsets) == 1 else None
-
-    def _offset_at(self, at_ms: int) -> int:
-        offset = (
-            datetime.fromtimestamp(min(at_ms, LAST_MS) / 1000, UTC)
-            .astimezone(self._zone)
-            .utcoffset()
-        )
-        return round(offset.total_seconds() * 1000) if offset is not None else 0
-
-    def _exactly(self, at_ms: int) -> int:
-        local = datetime.fromtimestamp(at_ms // 1000, UTC).astimezone(self._zone)
-        start = local.replace(minute=0, second=0, microsecond=0)
-        if self._bucket == "day":
-            start = start.replace(hour=0, fold=0)
-        return round(start.timestamp() * 1000)
+def _shift_at(quarter: int, zone: tzinfo) -> int:
+    """Quarters that the clock of `zone` is ahead of UTC, and a day, so that none is below zero."""
+    offset = datetime.fromtimestamp(quarter * (QUARTER_MS // 1000), zone).utcoffset()
+    seconds = 0 if offset is None else round(offset.total_seconds())
+    return _A_DAY + seconds * 1000 // QUARTER_MS

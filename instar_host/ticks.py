@@ -124,7 +124,9 @@ class Ticks:
             wish = _seconds(job.tick.func(TickControl(stopping=self._stopping.is_set)))
         except BaseException as exc:
             error = reason(exc)
-            log.warning("tick %s of %s failed: %s", job.name, job.plugin, error)
+            repeated = job.status.failures_in_row > 0 and error == job.status.last_error
+            level = logging.DEBUG if repeated else logging.WARNING  # once is enough to read
+            log.log(level, "tick %s of %s failed: %s", job.name, job.plugin, error)
             log.debug("tick %s", job.name, exc_info=exc)
         duration_ms = round((self._clock.monotonic_s() - began_s) * 1000)
         was = job.status

@@ -71,9 +71,12 @@ export class Client {
 
   // Calls onEvent({event, data}) for every server-sent event and onState("live" | "waiting") until the signal
   // is aborted. Comes back after a break, later each time; after `again` the panel should ask afresh, because
-  // events may have been missed.
+  // events may have been missed. A page that nobody sees holds no stream: browsers allow six connections to a
+  // host, and a seventh open page would wait for ever.
   async stream(path, onEvent, { params, signal, onState = () => {}, again = () => {} }) {
     for (let failures = 0, first = true; !signal.aborted; first = false) {
+      await seen(signal);
+      if (signal.aborted) return;
       const began = Date.now();
       try {
         const live = () => {
@@ -86,6 +89,7 @@ export class Client {
         if (error instanceof ApiError && (error.locked || error.status === 404)) return;
       }
       if (signal.aborted) return;
+      if (document.hidden) continue;
       failures = Date.now() - began > 10_000 ? 0 : failures + 1;
       onState("waiting");
       await pause(Math.min(MAX_BACK_OFF_MS, 500 * 2 ** failures) * (0.75 + Math.random() / 2), signal);
@@ -95,7 +99,9 @@ export class Client {
   async readStream(path, params, signal, onEvent, live) {
     const watch = new AbortController();
     const stop = () => watch.abort();
+    const hide = () => document.hidden && stop();
     signal.addEventListener("abort", stop, { once: true });
+    document.addEventListener("visibilitychange", hide);
     let timer = setTimeout(stop, SILENCE_MS);
     try {
       const response = await this.fetch("GET", path, { params, signal: watch.signal, accept: "text/event-stream" });
@@ -114,6 +120,7 @@ export class Client {
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", stop);
+      document.removeEventListener("visibilitychange", hide);
       watch.abort();
     }
   }
@@ -147,6 +154,21 @@ function address(path, params) {
     }
   }
   return url;
+}
+
+// Resolves once the page can be seen, or the signal is aborted.
+function seen(signal) {
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener("visibilitychange", look);
+      signal.removeEventListener("abort", look);
+      resolve();
+    };
+    document.addEventListener("visibilitychange", look);
+    signal.addEventListener("abort", look);
+    look();
+  });
 }
 
 function pause(ms, signal) {

@@ -1,7 +1,7 @@
 // Elements from data: text only, never markup.
 //
 // Promises that no string that came over the wire is ever parsed as HTML, runs as a script or changes the
-// direction of the text around it. There is no innerHTML in this file, and none in any panel of ours.
+// direction of the text around it. No markup is ever made from text here, nor in any panel of ours.
 
 const HIDDEN = new RegExp(
   "[\\u0000-\\u0008\\u000B-\\u001F\\u007F-\\u009F\\u00AD\\u061C\\u180E\\u200B\\u200E\\u200F" +

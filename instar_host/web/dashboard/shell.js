@@ -50,7 +50,7 @@ async function open() {
   replace(content, dom.loading());
   try {
     const { panels } = await client.request("GET", "panels");
-    tabs = [...panels.map((panel) => ({ ...panel, load: () => import(new URL(panel.module, document.baseURI)) })), HOST_TAB];
+    tabs = [...panels.map((panel) => ({ ...panel, load: (attempt) => module(panel, attempt) })), HOST_TAB];
   } catch (error) {
     if (error instanceof ApiError && error.locked) return;
     replace(content, dom.failed(error, open));
@@ -104,7 +104,19 @@ function follow() {
   show(tab);
 }
 
-async function show(tab) {
+// A module that failed to arrive is remembered as failed by its address, so another attempt gets another one.
+async function module(panel, attempt) {
+  const url = new URL(panel.module, document.baseURI);
+  if (attempt > 0) url.searchParams.set("attempt", attempt);
+  try {
+    return await import(url);
+  } catch (error) {
+    console.warn(error);
+    throw new Error(`The plugin ${panel.plugin} brings this tab, and its script did not load: ${error.message}`);
+  }
+}
+
+async function show(tab, attempt = 0) {
   leave();
   for (const one of tabs) {
     const button = document.getElementById(`tab-${one.id}`);
@@ -117,15 +129,15 @@ async function show(tab) {
   const room = h("div", { class: "panel", id: "panel", role: "tabpanel", "aria-labelledby": `tab-${tab.id}` }, dom.loading());
   replace(content, room);
   try {
-    visit.module = await tab.load();
+    visit.module = await tab.load(attempt);
     if (current !== visit) return;
     replace(room);
     await visit.module.mount(room, apiFor(visit));
   } catch (error) {
     if (current !== visit || visit.controller.signal.aborted) return;
     if (error instanceof ApiError && error.locked) return;
-    console.error(error);
-    replace(room, dom.failed(error, () => show(tab)));
+    console.warn(error);
+    replace(room, dom.failed(error, () => show(tab, attempt + 1)));
   }
 }
 

@@ -20,6 +20,7 @@ class Probe:
 
     def __init__(self) -> None:
         self.events = Broadcast()
+        self._interrupted = 0
         self.entered = threading.Event()
         self.release = threading.Event()
         self.streams_closed = threading.Event()
@@ -145,10 +146,18 @@ class Probe:
         """Raises before there is a first chunk."""
         raise RuntimeError("no stream today")
 
+    def interrupt_streams(self) -> None:
+        """End the streams that are open now, as a network would."""
+        self._interrupted += 1
+        self.events.publish(b": interrupted\n\n")
+
     async def _events(self) -> AsyncIterator[bytes]:
+        began = self._interrupted
         try:
             async for frame in self.events.subscribe():
                 yield frame
+                if self._interrupted != began:
+                    return
         finally:
             self.streams_closed.set()
 

@@ -54,6 +54,7 @@ OFFSET = Parameter(
 PAGE = (LIMIT, OFFSET)
 SPAN = (SINCE, UNTIL)
 
+STREAM = {200: "Server-sent events (hello, progress, committed, trouble) until the host stops"}
 ANSWERS = {200: "OK", 400: "A parameter that cannot be", 503: "The ledger cannot be read now"}
 
 
@@ -89,7 +90,9 @@ class TokenRoutes:
                 {404: "No such session"},
             ),
             self._get("/tokens/status", self.status, "how far reading has come", ()),
-            self._get("/tokens/events", self.events, "what happens, as server-sent events", ()),
+            self._get(
+                "/tokens/events", self.events, "what happens, as server-sent events", (), STREAM
+            ),
         ]
 
     def summary(self, request: Request) -> Response:

@@ -44,7 +44,7 @@ export function reading(api) {
   function render() {
     const now = current(status, live);
     renew(banner, now, replace, () => [now.trouble && troubleNote(now.trouble), now.catchingUp && progressNote(now)]);
-    renew(body, [status, now], replace, () => [summaryLine(now), skips(status.skips), errors(status.errors), notes(status.notes)]);
+    renew(body, [status, now], replace, () => [summaryLine(now), ownTotals(status.agentsOwnTotals), skips(status.skips), errors(status.errors), notes(status.notes)]);
   }
 
   function troubleNote(reason) {
@@ -74,6 +74,14 @@ export function reading(api) {
     if (status.lease.held) return h("p", { class: "muted" }, now.catchingUp ? `${read} so far.` : `Up to date: ${read}, ${format.bytes(status.ledgerBytes)} of ledger.`);
     const who = status.lease.pid ? `Process ${status.lease.pid} reads the transcripts` : "No process reads the transcripts at the moment";
     return h("p", { class: "muted" }, `${who}; this one shows what is in the ledger: ${read}.`);
+  }
+
+  // Some agents keep totals of their own: a check on ours, in the same sessions.
+  function ownTotals(own) {
+    if (!own?.sessions) return null;
+    const sessions = `${format.number(own.sessions)} ${own.sessions === 1 ? "session" : "sessions"}`;
+    const cost = own.costUSD ? ` and ${format.number(Math.round(own.costUSD * 100) / 100)} USD` : "";
+    return h("p", { class: "muted" }, `For ${sessions} the agent kept a total of its own: ${format.number(own.tokens)} tokens${cost}; the ledger has ${format.number(own.ledgerTokens)} for the same.`);
   }
 
   function skips(found) {

@@ -2,6 +2,7 @@
 // refresh waits for another, and that what fails for a while is asked again, later each time.
 
 const GAP_MS = 1000;
+const GAP_SHARE = 4; // an answer that takes long to make is asked for less often
 const MAX_PAUSE_MS = 30_000;
 
 // load(): a promise; show(value); fail(error, pauseMs): pauseMs is null when it will not be tried again by itself.
@@ -10,7 +11,7 @@ export function refresher({ load, show, fail, signal }) {
   let failures = 0;
   let running = false;
   let again = false;
-  let ranAt = -Infinity;
+  let dueAt = -Infinity;
   let timer = null;
   signal.addEventListener("abort", () => clearTimeout(timer));
 
@@ -21,7 +22,7 @@ export function refresher({ load, show, fail, signal }) {
     const stale = () => mine !== newest || signal.aborted;
     running = true;
     again = false;
-    ranAt = Date.now();
+    const began = Date.now();
     try {
       const value = await load();
       if (stale()) return;
@@ -34,7 +35,10 @@ export function refresher({ load, show, fail, signal }) {
       fail(error, pause);
       if (pause !== null) timer = setTimeout(run, pause);
     } finally {
-      if (mine === newest) running = false;
+      if (mine === newest) {
+        running = false;
+        dueAt = Math.max(began + GAP_MS, Date.now() + GAP_SHARE * (Date.now() - began));
+      }
     }
     if (again && !stale()) soon();
   }
@@ -48,7 +52,7 @@ export function refresher({ load, show, fail, signal }) {
   // The ledger has changed: once the present question is answered, and not too often.
   function soon() {
     if (running) again = true;
-    else timer ??= setTimeout(run, Math.max(0, ranAt + GAP_MS - Date.now()));
+    else timer ??= setTimeout(run, Math.max(0, dueAt - Date.now()));
   }
 
   return { now, soon };

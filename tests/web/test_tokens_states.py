@@ -14,6 +14,10 @@ pytestmark = pytest.mark.browser
 
 TOTAL = "[data-total]"
 SORRY = "The token ledger cannot be read now: the disk is full"
+SHOW = """
+Object.defineProperty(document, "hidden", {{ configurable: true, value: {hidden} }});
+document.dispatchEvent(new Event("visibilitychange"));
+"""
 
 
 def refuse(route: Any) -> None:
@@ -162,6 +166,30 @@ def test_another_process_may_be_the_one_that_reads(ledger: ServedLedger, open_ta
     ledger.write("session-1.jsonl", ledger.line(2))
     ledger.await_read()
     status["requests"] += 1
+    page.wait_for_function(
+        f"() => Number(document.querySelector('{TOTAL}').dataset.total) > {before}"
+    )
+
+
+def test_a_page_that_nobody_sees_holds_no_connection(
+    ledger: ServedLedger, open_tab: OpenTab
+) -> None:
+    """A browser allows six connections to a host: pages in the background give theirs back, and
+    catch up when they are looked at again.
+    """
+    ledger.write("session-1.jsonl", ledger.line(1))
+    ledger.serve()
+    tab = open_tab(ledger.running)
+    page = tab.open("tab=tokens&range=24h")
+    page.locator("#live[data-state=live]").wait_for()
+    before = int(page.get_attribute(TOTAL, "data-total"))
+    with page.expect_event("requestfailed", lambda gone: gone.url.endswith("/tokens/events")):
+        page.evaluate(SHOW.format(hidden="true"))
+    ledger.write("session-1.jsonl", ledger.line(2))
+    ledger.await_read()
+    assert int(page.get_attribute(TOTAL, "data-total")) == before
+    page.evaluate(SHOW.format(hidden="false"))
+    page.locator("#live[data-state=live]").wait_for()
     page.wait_for_function(
         f"() => Number(document.querySelector('{TOTAL}').dataset.total) > {before}"
     )

@@ -64,6 +64,7 @@ class LedgerService:
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._ingest: Ingest | None = None
+        self._listed: list[TokenSource] | None = None
         self._health = Health()
         self._busy_s = 0.0
         self.events = LedgerEvents(host.clock)
@@ -105,7 +106,9 @@ class LedgerService:
 
     def places(self) -> list[str]:
         """The folders that are looked into for transcripts, printable."""
-        return [shown(os.fsencode(root)) for source in self.sources() for root in source.roots()]
+        if self._listed is None:
+            self._listed = self._sources()
+        return [shown(os.fsencode(root)) for source in self._listed for root in source.roots()]
 
     def step(self, budget: Budget, stopping: Callable[[], bool]) -> Iterator[Progress]:
         """Look for changes, then read within `budget`; gives progress as it goes. Needs the lease.

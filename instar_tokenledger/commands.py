@@ -115,6 +115,9 @@ class _Call:
 def _scan(call: _Call) -> int:
     """Read everything, whatever its age, until caught up; then the totals."""
     progress = _catch_up(call)
+    for plugin in call.host.plugins.statuses():
+        if plugin.errors:
+            call.say(f"plugin {plugin.name}: {plugin.error}")
     with call.reading() as reading:
         window = Window(0, END_OF_TIME)
         answer = answers.summary(reading, window)

@@ -17,8 +17,9 @@ from instar_host.endpoints import (
     text_parameter,
     whole_parameter,
 )
-from instar_host.errors import reason
 from instar_host.records import Endpoint, HostContext, Parameter, Request, Response, Route
+from instar_host.store.diagnosis import classify
+from instar_host.store.errors import ForeignDatabase
 from instar_tokenledger import answers
 from instar_tokenledger.errors import BadQuery
 from instar_tokenledger.opening import ledger_path
@@ -158,7 +159,10 @@ class TokenRoutes:
         except BadQuery as error:
             raise HttpError(400, str(error)) from None
         except TROUBLE as error:
-            raise HttpError(503, f"The token ledger cannot be read now: {reason(error)}") from error
+            # Its own sentence names a path, which is not for whoever asks over HTTP.
+            raise HttpError(
+                503, f"The token ledger cannot be read now: {_trouble(error)}"
+            ) from error
 
     def _window(self, request: Request) -> Window:
         now_ms = self._host.clock.now_ms()
@@ -197,6 +201,13 @@ _BUCKETS = (
     ),
     Parameter(name="tz", summary="time zone of the buckets, an IANA name; default UTC"),
 )
+
+
+def _trouble(error: BaseException) -> str:
+    """What is wrong with the store, in a few words and without a path."""
+    if isinstance(error, ForeignDatabase):
+        return "its file is another program's database"
+    return classify(error)
 
 
 def _page(request: Request, default: int) -> tuple[int, int]:

@@ -17,6 +17,9 @@ Bucket = Literal["hour", "day"]
 BUCKETS: tuple[Bucket, ...] = ("hour", "day")
 HOUR_MS = 60 * 60 * 1000
 _A_DAY = DAY_MS // QUARTER_MS
+_LAST = 253_402_214_400_000 // QUARTER_MS
+"""9999-12-30, the last quarter a calendar is asked about: a transcript may name any instant, and
+what is later has the offset of this day."""
 _LENGTHS = {"hour": HOUR_MS // QUARTER_MS, "day": _A_DAY}
 
 
@@ -54,6 +57,10 @@ def start_in(run: Run, quarter: int, bucket: Bucket, zone: tzinfo) -> int:
 
 def start_of(at_ms: int, bucket: Bucket, zone: tzinfo) -> int:
     """Where the bucket of an instant begins."""
+    quarter = at_ms // QUARTER_MS
+    if quarter >= _LAST:
+        shift, length = _shift_at(_LAST, zone), _LENGTHS[bucket]
+        return ((quarter + shift) // length * length - shift) * QUARTER_MS
     local = datetime.fromtimestamp(at_ms // 1000, zone)
     start = local.replace(minute=0, second=0, microsecond=0)
     if bucket == "day":
@@ -94,6 +101,7 @@ def _next_jump(begin: int, last: int, shift: int, zone: tzinfo) -> int:
 
 def _shift_at(quarter: int, zone: tzinfo) -> int:
     """Quarters that the clock of `zone` is ahead of UTC, and a day, so that none is below zero."""
-    offset = datetime.fromtimestamp(quarter * (QUARTER_MS // 1000), zone).utcoffset()
+    at_s = min(quarter, _LAST) * (QUARTER_MS // 1000)
+    offset = datetime.fromtimestamp(at_s, zone).utcoffset()
     seconds = 0 if offset is None else round(offset.total_seconds())
     return _A_DAY + seconds * 1000 // QUARTER_MS

@@ -93,7 +93,8 @@ def test_an_old_ledger_in_use_is_refused_and_untouched(home: LedgerHome) -> None
 def test_what_no_request_could_be_is_left_out(home: LedgerHome) -> None:
     """C-22: rows without ids or instant, and local errors, stay behind; odd counters are 0."""
     odd = [
-        old_row("r1"), {**old_row(""), "request_id": None}, old_row(""), old_row("r4", session_id=""),
+        old_row("r1"), {**old_row(""), "request_id": None}, old_row(""),
+        old_row("r4", session_id=""),
         old_row("r5", ts=-1), old_row("r6", ts="yesterday"), old_row("r7", ts=2**60),
         old_row("r8", model="<synthetic>"), old_row("r9", output_tokens="abc", input_tokens=-5),
         old_row("r10", output_tokens=1.0, input_tokens=1.5),

@@ -1,0 +1,55 @@
+"""Numbers and words as a person reads them."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instar_tokenledger.display import clean, duration, grouped, moment, size, table
+
+
+@given(st.text())
+def test_no_text_drives_the_terminal(text: str) -> None:
+    """T13: whatever a transcript says is printable, on one line, and encodable."""
+    shown = clean(text)
+    assert shown.isprintable()
+    shown.encode()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Niue", "Asia/Kathmandu"])
+@pytest.mark.parametrize("at_ms", [None, 0, 253_402_300_799_999, 2**53])
+def test_any_instant_can_be_shown(at_ms: int | None, zone: str) -> None:
+    """L12: instants at the ends of the calendar, and none at all, are shown in any zone."""
+    assert moment(at_ms, ZoneInfo(zone))
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (5 << 30, "5.0 GiB"),
+        (1 << 50, "1024.0 TiB"),
+    ],
+)
+def test_sizes(count: int, text: str) -> None:
+    """Bytes in binary units."""
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "1 s"), (61, "1 min 02 s"), (3_725, "1 h 02 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    """A time left is rounded up."""
+    assert duration(seconds) == text
+
+
+def test_tables_line_up() -> None:
+    """Columns are as wide as their widest cell; numbers stand to the right."""
+    text = table(["NAME", "N"], [["a", "1"], ["long name", grouped(12_345)]], right=(1,))
+    assert text.splitlines() == ["NAME            N", "a               1", "long name  12,345"]

@@ -78,10 +78,12 @@ def status(reading: Reading, health: Health, ledger_bytes: int, more: Mapping[st
             "read": stored["files"],
             "seen": progress.files_seen if progress else None,
             "waiting": progress.files_waiting if progress else None,
+            "tooOld": progress.files_too_old if progress else None,
         },
         "bytes": {
             "read": stored["bytes"],
             "waiting": waiting_bytes if progress else None,
+            "tooOld": progress.bytes_too_old if progress else None,
             "perSecond": None if rate is None else round(rate),
         },
         "secondsLeft": round(waiting_bytes / rate) if waiting_bytes and rate else None,
@@ -89,10 +91,12 @@ def status(reading: Reading, health: Health, ledger_bytes: int, more: Mapping[st
         "sessions": stored["sessions"],
         "skips": stored["skips"],
         "errors": dict(progress.errors) if progress else {},
-        "partial": reading.totals.summary(EVERYTHING)["partial"],
+        "partial": reading.totals.partial(EVERYTHING),
         "agentsOwnTotals": reading.totals.own_totals(),
         "ledgerBytes": ledger_bytes,
         "lookedAt": health.looked_at_ms,
+        "maxFileAgeMs": health.max_age_ms,
+        "watch": health.watch,
         **more,
     }
 

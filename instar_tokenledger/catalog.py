@@ -54,9 +54,9 @@ class Catalog:
         self.stamp = array("q")
         """What the stat showed last; 0: none yet."""
         self.state = bytearray()
-        self._prefixes: list[bytes] = []
-        """Of folders, by number, with the closing slash."""
-        self._first: list[int] = []
+        self._folders: list[bytes] = []
+        """Their paths, each with its closing slash."""
+        self._first = array("i")
         self._next = array("i")
         self._read = array("q")
         self._size = array("q")
@@ -84,10 +84,10 @@ class Catalog:
         )
 
     def add_folder(self, path: bytes) -> int:
-        """A number for the folder `path`, absolute."""
-        self._prefixes.append(path + b"/")
+        """A number for a folder, by its absolute path with a closing slash."""
+        self._folders.append(path)
         self._first.append(NOBODY)
-        return len(self._prefixes) - 1
+        return len(self._folders) - 1
 
     def add(self, folder: int, name: bytes, *, read: int | None = None, done: int = 0) -> int:
         """A number for a file; `read` is its stamp when it was read, if it was, up to `done`."""
@@ -131,7 +131,7 @@ class Catalog:
         """The absolute path of a file."""
         name = self.names[row]
         assert name is not None
-        return self._prefixes[self.folder[row]] + name
+        return self._folders[self.folder[row]] + name
 
     def is_known(self, row: int) -> bool:
         """True when the ledger has read of it."""

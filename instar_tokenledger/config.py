@@ -50,6 +50,13 @@ class LedgerSettings(Settings, frozen=True, kw_only=True):
             extra={"unit": "ms"},
         ),
     ] = 60_000
+    watch: Annotated[
+        bool,
+        Meta(
+            description="be told of changes by the system instead of looking for them, where the"
+            " `watch` extra is installed"
+        ),
+    ] = True
     daily_backups: Annotated[
         int, Meta(ge=0, le=30, description="verified daily backups kept; 0: none are made")
     ] = 3

@@ -142,6 +142,7 @@ def status_text(status: Json) -> str:
     if status["trouble"]:
         lines.append(f"Not writable at the moment: {status['trouble']}")
     lines += status["notes"]
+    lines += _too_old_lines(status)
     own = status["agentsOwnTotals"]
     if own["sessions"]:
         theirs = f"{grouped(own['tokens'])} tokens, ${own['costUSD']:,.2f}"
@@ -210,12 +211,27 @@ def moment(at_ms: int | None, zone: tzinfo | None) -> str:
     """An instant in the zone given (None: the local one), to the minute."""
     if at_ms is None:
         return "-"
-    return datetime.fromtimestamp(at_ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
+    try:
+        return datetime.fromtimestamp(at_ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):  # a transcript may name any instant
+        return "after 9999"
 
 
 def clean(text: str) -> str:
     """Text from a transcript with everything unprintable escaped: it never drives the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _too_old_lines(status: Json) -> list[str]:
+    files, days = status["files"]["tooOld"], status["maxFileAgeMs"] / 86_400_000
+    if not files:
+        return []
+    sentence = (
+        f"{grouped(files)} files ({size(status['bytes']['tooOld'])}) were last written more than"
+        f" {days:.4g} days ago and wait. `instar tokens scan` reads them; so does a larger"
+        " tokenLedger.maxFileAgeMs (0: no limit)."
+    )
+    return [sentence]
 
 
 def _partial_lines(partial: Json) -> list[str]:

@@ -118,6 +118,11 @@ class Ingest:
         """Files found new or changed since this ingest was made."""
         return self._catalog.changes
 
+    @property
+    def roots(self) -> list[bytes]:
+        """Folders that are there and are looked into."""
+        return self._look.roots
+
     def limit_age(self, max_age_ms: int) -> None:
         """Leave files alone that were last written to longer ago, unless they were read before or
         change; 0: none."""

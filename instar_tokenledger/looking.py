@@ -29,6 +29,8 @@ SETTLED_MS = 2_000
 apart."""
 LIST_ALL_S = 15 * 60
 """Every folder is listed this often, whatever its times say: some file systems tell them late."""
+UNTELLABLE = "\ufffd".encode()
+"""What a watch puts for bytes of a name that are no text."""
 
 KnownFiles = Callable[[str, bytes], Iterable[tuple[bytes, bytes, int, int, int, int]]]
 """(source, root) -> (folder, name, dev, inode, size, ctime in ns) of what the ledger has read."""
@@ -40,6 +42,7 @@ class Tree(msgspec.Struct, eq=False):
     number: int
     source: TokenSource
     root: bytes
+    """With a closing slash, as all paths of folders here."""
     folders: dict[bytes, int] = msgspec.field(default_factory=dict)
     """Numbers by path."""
     present: bool = False
@@ -89,14 +92,14 @@ class Look:
     @property
     def roots(self) -> list[bytes]:
         """The roots that are there."""
-        return [tree.root for tree in self._trees.values() if tree.present]
+        return [tree.root[:-1] for tree in self._trees.values() if tree.present]
 
     def place(self, row: int) -> tuple[TokenSource, bytes, bytes]:
         """Whose file it is, its root, and its path below that."""
         folder = self._folders[self._catalog.folder[row]]
         assert folder is not None
         tree = self._by_number[folder.tree]
-        return tree.source, tree.root, self._catalog.path(row)[len(tree.root) + 1 :]
+        return tree.source, tree.root[:-1], self._catalog.path(row)[len(tree.root) :]
 
     def everything(self) -> Iterator[None]:
         """One look at everything, a slice at a time."""
@@ -104,13 +107,14 @@ class Look:
         self._ask_for_roots()
         self._list_all_if_due()
         number = 0
-        while number < len(self._folders):
-            self._look_into(number)
-            number += 1
-            if number % FOLDERS_A_SLICE == 0:
-                self._close_root()
-                yield
-        self._close_root()
+        try:
+            while number < len(self._folders):
+                self._look_into(number)
+                number += 1
+                if number % FOLDERS_A_SLICE == 0:
+                    yield
+        finally:
+            self._close_root()
         yield from self._look_at_files(self._catalog)
         self._catalog.line_up()
 
@@ -124,14 +128,14 @@ class Look:
         """Look at some files, known or not, and at folders that are new on the way to them."""
         for path in paths:
             for tree in self._trees.values():
-                if path.startswith(tree.root + b"/"):
+                if path.startswith(tree.root):
                     self._look_at_path(tree, path)
         self._close_root()
         self._catalog.line_up()
 
     def _ask_for_roots(self) -> None:
         wanted = {
-            (source.name, os.fsencode(os.path.abspath(folder))): source
+            (source.name, os.path.join(os.fsencode(os.path.abspath(folder)), b"")): source
             for source in self._sources
             for folder in source.roots()
         }
@@ -151,9 +155,9 @@ class Look:
         self._trees[source.name, root] = tree
         self._by_number.append(tree)
         self._folder_at(tree, root)
-        for folder, name, dev, inode, size, ctime_ns in self._known_files(source.name, root):
-            number = self._folder_at(tree, folder)
-            if not self._is_claimed(tree, folder, name):
+        for folder, name, dev, inode, size, ctime_ns in self._known_files(source.name, root[:-1]):
+            number = self._folder_at(tree, folder + b"/")
+            if not self._is_claimed(tree, folder + b"/", name):
                 read = stamp_of(dev, inode, size, ctime_ns)
                 self._catalog.add(number, name, read=read, done=size)
 
@@ -188,7 +192,7 @@ class Look:
         """The number of a folder, which gets one together with those above it."""
         number = tree.folders.get(path)
         if number is None:
-            above = path.rpartition(b"/")[0]
+            above = path[: path.rindex(b"/", 0, -1) + 1]
             parent = -1 if path == tree.root else self._folder_at(tree, above)
             number = tree.folders[path] = self._catalog.add_folder(path)
             self._folders.append(Folder(tree.number, path, parent))
@@ -206,7 +210,7 @@ class Look:
             folder.stamp = 0
             return
         try:
-            found = os.stat(folder.path, follow_symlinks=folder.parent < 0)
+            found = os.stat(folder.path[:-1] or b"/", follow_symlinks=folder.parent < 0)
         except (FileNotFoundError, NotADirectoryError):
             self._drop_folder(tree, number)
             return
@@ -229,13 +233,13 @@ class Look:
         if root is None:
             folder.readable = False
             return 0
-        listing = list_folder(tree.source, root, folder.path[len(tree.root) + 1 :], self._pause)
+        listing = list_folder(tree.source, root, folder.path[len(tree.root) : -1], self._pause)
         for why in listing.errors:
             self._failed(why)
         if listing.gone:
             return 0
         for name in listing.folders:
-            self._folder_at(tree, folder.path + b"/" + name)
+            self._folder_at(tree, folder.path + name + b"/")
         new = set(listing.files)
         for row in self._catalog.files_of(number):
             name = self._catalog.names[row] or b""
@@ -283,18 +287,34 @@ class Look:
         return True
 
     def _look_at_path(self, tree: Tree, path: bytes) -> None:
-        folder, _, name = path.rpartition(b"/")
+        """A path as a watch tells it: of a file, a folder, or anything else."""
+        begin = path.rindex(b"/") + 1
+        folder, name = path[:begin], path[begin:]
         number = tree.folders.get(folder)
         row = self._row(number, name) if number is not None else None
         if row is not None:
             self._look_at(row)
-            return
+        elif self._may_matter(tree, path):
+            self._look_around(tree, folder)
+
+    def _may_matter(self, tree: Tree, path: bytes) -> bool:
+        """False for what is neither a transcript nor a folder that nobody has seen yet."""
+        if UNTELLABLE in path:
+            return True
+        try:
+            if tree.source.selects(path[len(tree.root) :]):
+                return True
+            return path + b"/" not in tree.folders and modes.S_ISDIR(os.lstat(path).st_mode)
+        except OSError:
+            return False
+
+    def _look_around(self, tree: Tree, folder: bytes) -> None:
+        """List the nearest known folder above, what is new below it, and look at its files."""
+        number = tree.folders.get(folder)
         while number is None and len(folder) > len(tree.root):
-            folder = folder.rpartition(b"/")[0]
+            folder = folder[: folder.rindex(b"/", 0, -1) + 1]
             number = tree.folders.get(folder)
-        if number is None:
-            return
-        known, pending = len(self._catalog.names), [number]
+        pending = [] if number is None else [number]
         while pending:
             number = pending.pop()
             before = len(self._folders)
@@ -304,8 +324,7 @@ class Look:
                 self._look_into(number)
                 pending += range(before, len(self._folders))
                 for row in list(self._catalog.files_of(number)):
-                    if row >= known or not self._catalog.stamp[row]:
-                        self._look_at(row)
+                    self._look_at(row)
 
     def _row(self, folder: int, name: bytes) -> int | None:
         names = self._catalog.names
@@ -335,10 +354,10 @@ class Look:
             self.gone.append(path)
 
     def _opened(self, tree: Tree) -> Root | None:
-        if self._root is None or self._root.path != tree.root:
+        if self._root is None or self._root.path != tree.root[:-1]:
             self._close_root()
             try:
-                self._root = Root(tree.root)
+                self._root = Root(tree.root[:-1])
             except OSError as error:
                 self._failed(error_name(error))
                 return None
@@ -354,4 +373,4 @@ class Look:
 
 
 def _nested(one: bytes, other: bytes) -> bool:
-    return (one + b"/").startswith(other + b"/") or (other + b"/").startswith(one + b"/")
+    return one.startswith(other) or other.startswith(one)

@@ -8,27 +8,21 @@ from pathlib import Path
 
 import pluggy
 
-from instar_host.errors import InstarError
 from instar_host.hookspecs import hookimpl
-from instar_host.records import Command, HostContext, Option, Panel, Route, Tick, TickControl
+from instar_host.records import Command, HostContext, Option, Panel, Route, Tick
 from instar_tokenledger import hookspecs, third_party
 from instar_tokenledger.commands import TokenCommands
-from instar_tokenledger.config import SECTION, LedgerSettings
-from instar_tokenledger.ingest import Budget
+from instar_tokenledger.config import SECTION
 from instar_tokenledger.routes import TICK, TokenRoutes
 from instar_tokenledger.sample import write_sample
-from instar_tokenledger.service import TROUBLE, LedgerService
+from instar_tokenledger.service import LedgerService
 from instar_tokenledger.sources.claude_code import claude_code, config_dirs, project_roots
+from instar_tokenledger.ticking import LedgerTick
 from instar_tokenledger.usage import TokenSource
+from instar_tokenledger.watch import Watch
 
 NAME = "tokenledger"
 """Our own entry point: whose sources need no guard."""
-CATCHING_UP_S = 0.05
-"""Between two ticks while files wait."""
-LISTENING_S = 2.0
-"""Between two looks while somebody watches the page."""
-LOOK_SHARE = 20
-"""With listeners, a look that takes long is repeated after this many times as long."""
 PAGE = Path(__file__).parent / "dashboard" / "tokens.js"
 
 
@@ -37,6 +31,7 @@ class TokenLedgerPlugin:
 
     def __init__(self) -> None:
         self._service: LedgerService | None = None
+        self._watch: Watch | None = None
 
     def instar_addhooks(self, pluginmanager: pluggy.PluginManager) -> None:
         pluginmanager.add_hookspecs(hookspecs)
@@ -44,7 +39,7 @@ class TokenLedgerPlugin:
     @hookimpl
     def tokenledger_sources(self, host: HostContext) -> Iterable[TokenSource]:
         def roots() -> list[Path]:
-            chosen = host.config.section(SECTION, LedgerSettings).claude_dirs
+            chosen = self.service(host).settings.claude_dirs
             return project_roots(config_dirs(chosen, host.config.environ, Path.home()))
 
         return [claude_code(roots)]
@@ -74,12 +69,12 @@ class TokenLedgerPlugin:
     @hookimpl
     def instar_ticks(self, host: HostContext) -> Iterable[Tick]:
         service = self.service(host)
-        settings = service.settings
+        self._watch = Watch(host.clock, lambda: host.wake(TICK), host.holds_lease)
         return [
             Tick(
                 name=TICK,
-                func=lambda control: self._tick(service, control),
-                every_s=settings.idle_interval_ms / 1000,
+                func=LedgerTick(service, self._watch).run,
+                every_s=service.settings.idle_interval_ms / 1000,
             )
         ]
 
@@ -94,6 +89,8 @@ class TokenLedgerPlugin:
 
     @hookimpl
     def instar_host_stopping(self, host: HostContext) -> None:  # noqa: ARG002
+        if self._watch is not None:
+            self._watch.stop()
         if self._service is not None:
             self._service.events.close()
             self._service.close()
@@ -103,30 +100,6 @@ class TokenLedgerPlugin:
         if self._service is None or self._service.host is not host:
             self._service = LedgerService(host, lambda: sources_of(host))
         return self._service
-
-    def _tick(self, service: LedgerService, control: TickControl) -> float | None:
-        settings, clock = service.settings, service.host.clock
-        began_s = clock.monotonic_s()
-        budget = Budget(
-            files=settings.max_files_per_scan,
-            bytes=settings.max_bytes_per_scan,
-            rows=settings.max_rows_per_scan,
-            seconds=settings.max_scan_ms / 1000,
-        )
-        try:
-            for _ in service.step(budget, control.stopping):
-                pass
-        except InstarError:
-            raise
-        except TROUBLE as error:
-            raise InstarError(f"the ledger cannot be written: {error}") from error
-        progress = service.health.progress
-        if progress and not progress.caught_up:
-            return CATCHING_UP_S
-        if not service.events.listeners:
-            return None
-        took_s = clock.monotonic_s() - began_s
-        return min(settings.idle_interval_ms / 1000, max(LISTENING_S, LOOK_SHARE * took_s))
 
 
 def sources_of(host: HostContext) -> list[TokenSource]:

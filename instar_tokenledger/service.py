@@ -16,7 +16,7 @@ from typing import NamedTuple
 import apsw
 import msgspec
 
-from instar_host.errors import InstarError, reason
+from instar_host.errors import ConfigError, InstarError, reason
 from instar_host.records import HostContext
 from instar_host.store import backups, sqlite
 from instar_host.store.errors import MissingStore, StoreError, shown
@@ -53,6 +53,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     looked_at_ms: int | None = None
     bytes_per_s: float | None = None
     """Of the reading since the host started, while it reads."""
+    watch: str = "off: nothing reads here"
+    """`on` while the system tells of changes, else `off: ` and why."""
+    max_age_ms: int = 0
+    """Files last written to longer ago wait; 0: none do."""
 
 
 class LedgerService:
@@ -66,13 +70,32 @@ class LedgerService:
         self._ingest: Ingest | None = None
         self._listed: list[TokenSource] | None = None
         self._health = Health()
-        self._busy_s = 0.0
+        self._config = host.config
+        self._settings: LedgerSettings | None = None
+        self.pause: Callable[[], None] = lambda: None
+        """Called between slices of work: a host's tick rests here."""
+        self.wants_all = False
+        """True from the moment when files of any age were asked for until they are read."""
+        self.roots: list[bytes] = []
+        """Folders that the last step looked into."""
         self.events = LedgerEvents(host.clock)
         """What happens here, for those who listen."""
 
     @property
     def settings(self) -> LedgerSettings:
-        return self._host.config.section(SECTION, LedgerSettings)
+        """The settings as the file has them now; a file with a mistake leaves them as they were.
+
+        Raises ConfigError only where there were none yet.
+        """
+        try:
+            config = self._config.reloaded()
+            if self._settings is None or config is not self._config:
+                self._settings = config.section(SECTION, LedgerSettings)
+                self._config = config
+        except ConfigError:
+            if self._settings is None:
+                raise
+        return self._settings
 
     @property
     def host(self) -> HostContext:
@@ -110,7 +133,14 @@ class LedgerService:
             self._listed = self._sources()
         return [shown(os.fsencode(root)) for source in self._listed for root in source.roots()]
 
-    def step(self, budget: Budget, stopping: Callable[[], bool]) -> Iterator[Progress]:
+    def step(
+        self,
+        budget: Budget,
+        stopping: Callable[[], bool],
+        *,
+        look: Callable[[Ingest], object] = Ingest.look,
+        max_age_ms: int = 0,
+    ) -> Iterator[Progress]:
         """Look for changes, then read within `budget`; gives progress as it goes. Needs the lease.
 
         Raises one of `TROUBLE` with the ledger closed, so that the next step opens it afresh.
@@ -118,8 +148,12 @@ class LedgerService:
         with self._lock:
             try:
                 ingest = self._opened()
-                ingest.look()
+                ingest.limit_age(max_age_ms)
+                look(ingest)
+                self._health = msgspec.structs.replace(self._health, max_age_ms=max_age_ms)
                 yield from self._read(ingest, budget, stopping)
+                self.roots = ingest.roots
+                self.wants_all = self.wants_all and not ingest.progress.caught_up
                 self._back_up()
                 self.events.settled()
             except TROUBLE as error:
@@ -127,6 +161,10 @@ class LedgerService:
                 self._health = msgspec.structs.replace(self._health, trouble=reason(error))
                 self.events.trouble(reason(error))
                 raise
+
+    def note_watch(self, state: str) -> None:
+        """How the watch fares, for the status."""
+        self._health = msgspec.structs.replace(self._health, watch=state)
 
     def forget_marks(self) -> None:
         """Make the next step read every transcript from its beginning."""
@@ -172,9 +210,16 @@ class LedgerService:
                 self._health, notes=(*self._health.notes, *notes)
             )
             self._ingest = Ingest(
-                self._ledger, self._sources(), self._host.clock, on_commit=self._committed
+                self._ledger,
+                self._sources(),
+                self._host.clock,
+                on_commit=self._committed,
+                pause=self._rest,
             )
         return self._ingest
+
+    def _rest(self) -> None:
+        self.pause()
 
     def _committed(self, committed: Committed) -> None:
         self._host.plugins.notify("tokenledger_committed", batch=committed)

@@ -15,10 +15,11 @@ from instar_host.endpoints import HttpError
 from instar_host.records import TickControl
 from instar_host.testing import FakeClock, MakeHost
 from instar_host.testing_web import RunHost
+from instar_tokenledger.cadence import LISTENING_S
 from instar_tokenledger.events import GAP_S, MAX_SESSIONS, LedgerEvents
 from instar_tokenledger.ingest import Budget, Progress
 from instar_tokenledger.ledger import Committed
-from instar_tokenledger.plugin import LISTENING_S, TokenLedgerPlugin
+from instar_tokenledger.plugin import TokenLedgerPlugin
 from instar_tokenledger.service import TROUBLE
 from tests.tokenledger.homes import SESSION, LedgerHome, said
 
@@ -154,13 +155,16 @@ def test_trouble_is_told(home: LedgerHome) -> None:
     assert told[0][1]["reason"]
 
 
-def test_a_watched_ledger_is_looked_at_more_often(make_host: MakeHost, tmp_path: Path) -> None:
+def test_a_watched_ledger_is_looked_at_more_often(
+    make_host: MakeHost, tmp_path: Path, clock: FakeClock
+) -> None:
     """With a listener the tick comes back within seconds, without one it waits its time."""
     plugin = TokenLedgerPlugin()
     host = make_host([plugin], {"tokenLedger": {"claudeDirs": [str(tmp_path)], "dailyBackups": 0}})
     [tick] = plugin.instar_ticks(host)
     control = TickControl(stopping=lambda: False)
-    assert tick.func(control) is None
+    clock.advance(1_000)
+    assert tick.func(control) == tick.every_s
     wanted: list[float | None] = []
     heard(plugin.service(host).events, lambda: wanted.append(tick.func(control)))
     assert wanted == [LISTENING_S]

@@ -1,0 +1,118 @@
+"""The tick: a bounded look, then a bounded read, then how soon to come back.
+
+Promises that while files wait every tick looks at every file that it knows before it reads, so
+that a new line anywhere is in the ledger after the next tick, whatever the backlog; that looking
+takes a small share of the time, for which a tick may read its budget several times over; and that
+settings are those of this very moment. Never runs without the lease: its owner sees to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from instar_host.errors import InstarError
+from instar_host.records import TickControl
+from instar_tokenledger import cadence
+from instar_tokenledger.cadence import Pulse
+from instar_tokenledger.config import LedgerSettings
+from instar_tokenledger.ingest import Budget, Ingest
+from instar_tokenledger.pace import Pace
+from instar_tokenledger.service import TROUBLE, LedgerService
+from instar_tokenledger.watch import Watch
+
+
+class LedgerTick:
+    """What is remembered from one tick to the next."""
+
+    def __init__(self, service: LedgerService, watch: Watch, pace: Pace | None = None) -> None:
+        self._service = service
+        self._watch = watch
+        self._clock = service.host.clock
+        self._pace = pace or Pace(self._clock)
+        self._look_s = 0.0
+        self._looked_at_s: float | None = None
+        self._changed_at_s = self._clock.monotonic_s()
+        self._changes = 0
+        self._ingest: Ingest | None = None
+
+    def run(self, control: TickControl) -> float:
+        """One tick; seconds until the next. Raises InstarError when the ledger cannot be
+        written."""
+        self._pace.begin()
+        self._service.pause = self._pace
+        settings = self._service.settings
+        try:
+            self._look_and_read(settings, control.stopping)
+        except InstarError:
+            raise
+        except TROUBLE as error:
+            raise InstarError(f"the ledger cannot be written: {error}") from error
+        self._watch.keep(self._service.roots if settings.watch else [])
+        self._service.note_watch(self._watch.state)
+        return cadence.delay_s(self._pulse(settings))
+
+    def _look_and_read(self, settings: LedgerSettings, stopping: Callable[[], bool]) -> None:
+        began_s = self._clock.monotonic_s()
+        looked_s = 0.0
+
+        def look(ingest: Ingest) -> None:
+            nonlocal looked_s
+            self._look(ingest, settings, stopping)
+            looked_s = self._clock.monotonic_s() - began_s
+
+        self._step(settings, stopping, look)
+        while not stopping() and self._waiting():
+            read_s = self._clock.monotonic_s() - began_s - looked_s
+            if read_s >= min(cadence.READ_SHARE * looked_s, settings.max_scan_ms / 1000):
+                break
+            self._step(settings, stopping, lambda _ingest: None)
+
+    def _step(
+        self,
+        settings: LedgerSettings,
+        stopping: Callable[[], bool],
+        look: Callable[[Ingest], None],
+    ) -> None:
+        budget = Budget(
+            files=settings.max_files_per_scan,
+            bytes=settings.max_bytes_per_scan,
+            rows=settings.max_rows_per_scan,
+            seconds=settings.max_scan_ms / 1000,
+        )
+        max_age_ms = 0 if self._service.wants_all else settings.max_file_age_ms
+        for _ in self._service.step(budget, stopping, look=look, max_age_ms=max_age_ms):
+            pass
+
+    def _look(self, ingest: Ingest, settings: LedgerSettings, stopping: Callable[[], bool]) -> None:
+        """Look at everything where that is due, else at what is known to have changed."""
+        paths, missed = self._watch.take()
+        now_s = self._clock.monotonic_s()
+        if ingest is not self._ingest:  # opened anew: it has seen nothing yet
+            self._ingest, self._looked_at_s, self._changes = ingest, None, 0
+        since_s = None if self._looked_at_s is None else now_s - self._looked_at_s
+        due = missed or self._service.wants_all or ingest.progress.looking
+        if due or cadence.whole_look_is_due(self._pulse(settings), since_s):
+            whole = ingest.look(settings.max_scan_ms / 1000, stopping)
+            if whole:
+                self._looked_at_s = self._clock.monotonic_s()
+                self._look_s = self._looked_at_s - now_s
+        else:
+            ingest.look_at_paths(paths)
+            ingest.look_at_hot_files()
+        if ingest.changes != self._changes:
+            self._changes = ingest.changes
+            self._changed_at_s = self._clock.monotonic_s()
+
+    def _waiting(self) -> bool:
+        progress = self._service.health.progress
+        return progress is not None and not progress.caught_up
+
+    def _pulse(self, settings: LedgerSettings) -> Pulse:
+        return Pulse(
+            waiting=self._waiting(),
+            quiet_s=self._clock.monotonic_s() - self._changed_at_s,
+            look_s=self._look_s,
+            idle_s=settings.idle_interval_ms / 1000,
+            listening=self._service.events.listeners > 0,
+            watching=self._watch.on,
+        )

@@ -1,0 +1,173 @@
+"""Being told of changes instead of looking for them, where the system can.
+
+Promises that a change below the roots wakes the tick within a fraction of a second, that nothing
+depends on it (without the `watch` extra, at inotify's limit or after any failure ticks look by
+themselves, and `state` says why), and that what may have been missed is said. The watching itself
+is done by another process, `watching`, which ends with this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from instar_host.clock import Clock
+
+RETRY_S = 5 * 60.0
+"""After a failure; and how soon roots that have come or gone are taken in."""
+MAX_PATHS = 5_000
+"""Changes remembered between two ticks; from there on everything is looked at."""
+LOOK_UP_S = 2.0
+"""How often the thread makes sure that it is still wanted."""
+END_S = 1.0
+READ_BYTES = 1 << 16
+
+Launch = Callable[[Sequence[bytes]], "subprocess.Popen[bytes]"]
+
+
+class Watch:
+    """At most one watching process, kept and ended by its owner."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        wake: Callable[[], None],
+        wanted: Callable[[], bool] = lambda: True,
+        launch: Launch | None = None,
+    ) -> None:
+        """`wake` is called from a thread of its own; the watch ends by itself when `wanted` says
+        no."""
+        self._clock = clock
+        self._wake = wake
+        self._wanted = wanted
+        self._launch = launch or launch_watching
+        self._lock = threading.Lock()
+        self._roots: tuple[bytes, ...] = ()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._began_at_s = 0.0
+        self._paths: set[bytes] = set()
+        self._missed = False
+        self._state = "off: not started"
+
+    @property
+    def on(self) -> bool:
+        """True while changes are being told."""
+        return self._state == "on"
+
+    @property
+    def state(self) -> str:
+        """`on`, or `off: ` and why."""
+        return self._state
+
+    def keep(self, roots: Sequence[bytes]) -> None:
+        """Watch these roots from now on; none: do not watch. Costs nothing where that is so."""
+        wanted = tuple(sorted(roots))
+        now_s = self._clock.monotonic_s()
+        running = self._process is not None and self._process.poll() is None
+        if running and wanted == self._roots:
+            return
+        if wanted == self._roots and now_s - self._began_at_s < RETRY_S and wanted:
+            return
+        self.stop("not wanted" if not wanted else "starting")
+        self._roots, self._began_at_s = wanted, now_s
+        if wanted:
+            self._start(wanted)
+
+    def take(self) -> tuple[list[bytes], bool]:
+        """Paths that changed since the last call, and whether there may be others."""
+        with self._lock:
+            paths, self._paths = sorted(self._paths), set()
+            missed, self._missed = self._missed, False
+        return paths, missed
+
+    def stop(self, why: str = "stopped") -> None:
+        """End the watching process and its thread. Idempotent."""
+        process, self._process = self._process, None
+        thread, self._thread = self._thread, None
+        self._state = f"off: {why}"
+        if process is not None:
+            _end(process)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _start(self, roots: tuple[bytes, ...]) -> None:
+        if importlib.util.find_spec("watchfiles") is None:
+            self._state = "off: the `watch` extra is not installed"
+            return
+        try:
+            process = self._launch(roots)
+        except OSError as error:
+            self._state = f"off: {error.strerror}"
+            return
+        self._process = process
+        self._state = "off: starting"
+        self._thread = threading.Thread(
+            target=self._listen, args=(process,), name="instar-watch", daemon=True
+        )
+        self._thread.start()
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        descriptor, rest, why = process.stdout.fileno(), b"", "it ended"
+        while process is self._process:
+            if not select.select([descriptor], [], [], LOOK_UP_S)[0]:
+                if not self._wanted():
+                    why = "another process reads"
+                    break
+                continue
+            data = os.read(descriptor, READ_BYTES)
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                why = self._heard(line) or why
+        _end(process)
+        with self._lock:
+            if process is self._process:
+                self._state, self._missed = f"off: {why}", True
+        self._wake()
+
+    def _heard(self, line: bytes) -> str:
+        """Take in one line; the reason, if it says that the watch has failed."""
+        said = json.loads(line)
+        if isinstance(said, dict):
+            return str(said.get("error", ""))
+        with self._lock:
+            if not self.on:
+                self._state, self._missed = "on", True  # what happened before is not known
+            self._paths |= {os.fsencode(path) for path in said}
+            if len(self._paths) > MAX_PATHS:
+                self._paths, self._missed = set(), True
+        self._wake()
+        return ""
+
+
+def launch_watching(roots: Sequence[bytes]) -> subprocess.Popen[bytes]:
+    """Start the watching process; it gets no terminal signals, and ends with its standard input."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "instar_tokenledger.watching", *roots],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin,):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -56,7 +56,7 @@ export function badges(api) {
   }
 
   function noteOf({ streams }) {
-    const first = streams.map((stream) => stream.first_bad).find(Boolean);
+    const first = streams.map((stream) => stream.firstBad).find(Boolean);
     if (!first) return null;
     const where = `${first.direction === "in" ? "inbox" : "outbox"}, file ${first.segment}, byte ${first.offset}, entry ${first.n}`;
     return bad("First bad record", `${first.kind} (${where}). instar threads verify tells the rest.`);

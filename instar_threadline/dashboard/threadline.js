@@ -28,7 +28,7 @@ export async function mount(root, api) {
 
   const head = badges(api);
   const list = threadList(api, { open: (id) => api.navigate({ thread: id }), more: showMore });
-  const found = results(api, { open: (id) => api.navigate({ thread: id, q: null }), more: searchOn });
+  const found = results(api, { open: (id) => api.navigate({ thread: id }), more: searchOn });
   const talk = conversation(api, { back: () => api.navigate({ thread: null }), earlier: showEarlier });
   const card = settings(api);
   const notice = h("div", { class: "tl-notice", role: "alert" });
@@ -127,7 +127,7 @@ export async function mount(root, api) {
     if (document.activeElement !== agent) agent.value = now.agent ?? "";
     topic.value = now.topic ?? "";
     const wanted = now.thread ?? null;
-    panes.dataset.open = wanted === null ? "list" : "thread";
+    root.dataset.open = panes.dataset.open = wanted === null ? "list" : "thread";
     const first = before.tab !== "known";
     if (first || wanted !== selected) {
       selected = wanted;

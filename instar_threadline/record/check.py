@@ -45,7 +45,7 @@ Status = Literal["chained", "unchained", "outside", "altered"]
 announces it although the chain covers the log. `altered`: the entry there announces other bytes."""
 
 
-class Finding(Record, frozen=True, kw_only=True):
+class Finding(Record, frozen=True, kw_only=True, rename="camel"):
     """One thing that is wrong, and where."""
 
     kind: FindingKind

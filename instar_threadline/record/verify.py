@@ -40,7 +40,7 @@ CompletenessAnswer = Literal["complete", "short", "unknown"]
 """`unknown`: some lines were written without a chain."""
 
 
-class StreamVerdict(Record, frozen=True, kw_only=True):
+class StreamVerdict(Record, frozen=True, kw_only=True, rename="camel"):
     """What can be said of one direction."""
 
     direction: Direction
@@ -63,7 +63,7 @@ class StreamVerdict(Record, frozen=True, kw_only=True):
     finding_count: int = 0
 
 
-class Verdict(Record, frozen=True, kw_only=True):
+class Verdict(Record, frozen=True, kw_only=True, rename="camel"):
     """What can be said of the whole record."""
 
     ok: bool

@@ -8,7 +8,7 @@ reader holds the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import tzinfo
 from typing import Any
@@ -20,23 +20,17 @@ from instar_tokenledger.rollups import FALLBACK, MESSAGE, total
 from instar_tokenledger.schema import DAY_MS, PARTIAL, QUARTER_MS
 from instar_tokenledger.series import Bucket, runs, start_in, start_of
 from instar_tokenledger.usage import KINDS
-from instar_tokenledger.windows import Parts, Window, parts, quarter_span
+from instar_tokenledger.windows import Parts, Window, blocks, parts, quarter_span
 
 Json = dict[str, Any]
 WEEK = 7 * DAY_MS // QUARTER_MS
 """In quarters."""
 
-_CUT = "(t.first_ms < ?1 OR t.last_ms >= ?2) AND t.last_ms >= ?1 AND t.first_ms < ?2"
-"""A session that begins before the window or ends after it, and may have been active inside."""
-
-_ACTIVE = (
-    "EXISTS (SELECT 1 FROM places CROSS JOIN requests ON requests.place = places.id"
-    " WHERE places.session = t.session AND at_ms >= ?1 AND at_ms < ?2)"
-)
-_NUMBER_OF = {"model": "coalesce(names.id, 0)", "project": "coalesce(places.project, 0)"}
-
 COLUMNS = "requests, input, output, cache_create, cache_read"
 SUMS = ", ".join(map(total, COLUMNS.split(", ")))
+_GAPS = f"{total('partial')}, {total('missing')}"
+_BILLED = f"""{total(f"requests * (kind = {MESSAGE})")},
+    {total(f"(input + output + cache_create + cache_read) * (kind <> {FALLBACK})")}"""
 
 _AT_EDGE = f"""quarter_places q CROSS JOIN requests r ON r.place = q.place
     AND at_ms >= max(?1, quarter * {QUARTER_MS})
@@ -61,14 +55,58 @@ _PARTIAL_AT_EDGE = f"""
         WHERE {_EDGE_QUARTERS} AND {PARTIAL} GROUP BY r.id, c.file
     ) GROUP BY id, output
 """
+_KINDS = f"""
+    SELECT kind, {SUMS}, {_GAPS} FROM {{unit}}s WHERE {{unit}} >= ? AND {{unit}} < ? GROUP BY kind
+"""
+_BILLED_SUMS = f"{total(f'requests * (kind = {MESSAGE})')}, " + ", ".join(
+    map(total, COLUMNS.split(", ")[1:])
+)
+_MODELS = f"""
+    SELECT model, {_BILLED_SUMS} FROM {{table}}
+    WHERE {{unit}} >= ? AND {{unit}} < ? AND kind <> {FALLBACK} GROUP BY model
+"""
+_MODELS_AT_EDGE = f"""
+    SELECT coalesce(names.id, 0), {_BILLED_SUMS} FROM {ENTRIES} e
+    LEFT JOIN names ON names.name = e.model WHERE kind <> {FALLBACK} GROUP BY 1
+"""
+_PROJECTS = f"""
+    SELECT project, {total("requests")}, {total("tokens")} FROM {{unit}}_projects
+    WHERE {{unit}} >= ? AND {{unit}} < ? GROUP BY project
+"""
+_PROJECTS_BY_QUARTER = f"""
+    SELECT project, {_BILLED} FROM quarter_usage
+    WHERE quarter >= ? AND quarter < ? GROUP BY project
+"""
+_PROJECTS_AT_EDGE = f"""
+    SELECT coalesce(places.project, 0), {_BILLED} FROM {ENTRIES} e
+    JOIN places ON places.id = e.place GROUP BY 1
+"""
 _BY_KIND_AT_EDGE = f"SELECT kind, {SUMS} FROM {ENTRIES} GROUP BY kind"
 _FIRST_QUARTER = "SELECT min(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
 _LAST_QUARTER = "SELECT max(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
 _IN_BUCKETS = f"""
-    SELECT min(quarter), sum(requests * (kind = {MESSAGE})), sum(input), sum(output),
-        sum(cache_create), sum(cache_read)
+    SELECT min(quarter), {total(f"requests * (kind = {MESSAGE})")}, {total("input")},
+        {total("output")}, {total("cache_create")}, {total("cache_read")}
     FROM quarters WHERE quarter >= ?1 AND quarter < ?2 AND kind <> {FALLBACK}
     GROUP BY (quarter + ?3) / ?4
+"""
+_IDLE = """u.last_ms >= ?2 AND u.first_ms < ?1 AND NOT EXISTS (
+    SELECT 1 FROM places CROSS JOIN requests ON requests.place = places.id
+    WHERE places.session = u.session AND at_ms >= ?1 AND at_ms < ?2{more})"""
+SESSIONS_ACTIVE = f"""
+    SELECT (SELECT count(*) FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?2)
+        - (SELECT count(*) FROM session_totals u WHERE {_IDLE.format(more="")})
+"""
+"""A session that begins or ends inside the window was active there; only those that do neither,
+and they are few, have to be looked into."""
+_PROJECT_SESSIONS = """
+    SELECT project, count(*) FROM session_usage WHERE last_ms >= ?1 AND first_ms < ?2
+    GROUP BY project
+"""
+_PROJECT_SESSIONS_IDLE = f"""
+    SELECT u.project, count(*) FROM session_totals t JOIN session_usage u USING (session)
+    WHERE t.last_ms >= ?2 AND t.first_ms < ?1
+    AND {_IDLE.format(more=" AND coalesce(places.project, 0) = u.project")} GROUP BY u.project
 """
 _ENDS_AT_EDGE = f"SELECT min(at_ms), max(at_ms) FROM {_AT_EDGE} WHERE {_EDGE_QUARTERS}"
 
@@ -90,7 +128,7 @@ class Queries:
 
     def summary(self, window: Window) -> Json:
         """Totals of a window, by kind, with what the transcripts left out."""
-        kinds = self._kinds(window)
+        kinds, partial = self._kinds(window)
         billed = [kinds[kind] for kind in KINDS if kind != "fallback"]
         oldest, newest = self._ends(window)
         sums = {name: sum(kind[name] for kind in billed) for name in billed[0]}
@@ -101,16 +139,16 @@ class Queries:
             "totalCacheRead": sums["cacheRead"],
             "totalCacheCreate": sums["cacheCreate"],
             "eventCount": kinds["message"]["requests"],
-            "sessionsActive": self._sessions_active(window),
+            "sessionsActive": self._all(SESSIONS_ACTIVE, window)[0][0],
             "oldestEventTs": oldest,
             "newestEventTs": newest,
             "kinds": kinds,
-            "partial": self._partial(window, kinds["message"]["requests"]),
+            "partial": partial,
         }
 
     def by_model(self, window: Window, limit: int, offset: int = 0) -> list[Json]:
         """Models by tokens, most first."""
-        rows = self._by("model", window)
+        rows = self._by_model(parts(window))
         names = self._names(set(rows))
         models: list[Json] = [
             {
@@ -129,17 +167,17 @@ class Queries:
 
     def by_project(self, window: Window, limit: int, offset: int = 0) -> list[Json]:
         """Projects (working directories) by tokens, most first."""
-        rows = self._by("project", window)
+        rows = self._by_project(parts(window))
         names = self._names(set(rows))
         sessions = self._sessions_by_project(window)
         projects: list[Json] = [
             {
                 "projectPath": names.get(project),
-                "totalTokens": sum(sums[1:5]),
-                "eventCount": sums[0],
+                "totalTokens": tokens,
+                "eventCount": requests,
                 "sessionCount": sessions.get(project, 0),
             }
-            for project, sums in rows.items()
+            for project, (requests, tokens) in rows.items()
         ]
         projects.sort(key=lambda row: (-row["totalTokens"], row["projectPath"] or ""))
         return projects[offset : offset + limit]
@@ -176,9 +214,8 @@ class Queries:
         """How much the ledger holds, whatever the window: files, bytes, requests, sessions,
         skips."""
         files, size = self._all("SELECT count(*), coalesce(sum(offset), 0) FROM marks")[0]
-        sessions, requests = self._all(
-            "SELECT count(*), coalesce(sum(requests), 0) FROM session_totals"
-        )[0]
+        requests = self._all(f"SELECT {total('requests')} FROM days WHERE kind = {MESSAGE}")[0][0]
+        sessions = self._all("SELECT count(*) FROM session_totals")[0][0]
         skips = self._all("SELECT reason, sum(lines) FROM skips GROUP BY reason ORDER BY reason")
         return {
             "files": files,
@@ -206,33 +243,32 @@ class Queries:
             "ledgerTokens": ours,
         }
 
-    def _kinds(self, window: Window) -> dict[str, dict[str, int]]:
-        totals = [[0] * 5 for _ in KINDS]
-        (first, last), edges = quarter_span(window)
-        rows = self._all(
-            f"SELECT kind, {SUMS} FROM quarters WHERE quarter >= ? AND quarter < ? GROUP BY kind",
-            (first, last),
-        )
-        for edge in edges:
-            rows += self._all(_BY_KIND_AT_EDGE, edge)
+    def partial(self, window: Window) -> Json:
+        """How many requests never logged their output, and an estimate of it."""
+        return self._kinds(window)[1]
+
+    def _kinds(self, window: Window) -> tuple[dict[str, dict[str, int]], Json]:
+        """Totals by kind, and what the placeholders among the messages leave out."""
+        pieces = parts(window)
+        rows = self._all(_KINDS.format(unit="day"), pieces.days)
+        for span in pieces.quarters:
+            rows += self._all(_KINDS.format(unit="quarter"), span)
+        for edge in pieces.edges:
+            rows += [(*row, 0, 0) for row in self._all(_BY_KIND_AT_EDGE, edge)]
+        totals = [[0] * 7 for _ in KINDS]
         for kind, *sums in rows:
             totals[kind] = [a + b for a, b in zip(totals[kind], sums, strict=True)]
-        names = ("requests", "input", "output", "cacheCreate", "cacheRead")
-        return {kind: dict(zip(names, totals[i], strict=True)) for i, kind in enumerate(KINDS)}
-
-    def _partial(self, window: Window, requests: int) -> Json:
-        (first, last), edges = quarter_span(window)
-        partial, missing = self._all(
-            f"SELECT {total('partial')}, {total('missing')} FROM quarters"
-            " WHERE quarter >= ? AND quarter < ?",
-            (first, last),
-        )[0]
-        for edge in edges:
+        requests, *_, partial, missing = totals[MESSAGE]
+        for edge in pieces.edges:
             for chars, output in self._all(_PARTIAL_AT_EDGE, edge):
                 partial += 1
                 missing += max(0, round(chars / CHARS_PER_TOKEN) - output)
         share = partial / requests if requests else 0
-        return {"requests": partial, "share": share, "estimatedOutput": missing}
+        names = ("requests", "input", "output", "cacheCreate", "cacheRead")
+        kinds: dict[str, dict[str, int]] = {
+            k: dict(zip(names, totals[i][:5], strict=True)) for i, k in enumerate(KINDS)
+        }
+        return kinds, {"requests": partial, "share": share, "estimatedOutput": missing}
 
     def _ends(self, window: Window) -> tuple[int | None, int | None]:
         """The first and the last instant of a request inside the window."""
@@ -243,68 +279,32 @@ class Queries:
         instants = [at for at in found if at is not None]
         return min(instants, default=None), max(instants, default=None)
 
-    def _sessions_active(self, window: Window) -> int:
-        whole = self._all(
-            "SELECT count(*) FROM session_totals"
-            " WHERE first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1",
-            window,
-        )[0][0]
-        cut = self._all(
-            f"SELECT count(*) FROM session_totals t WHERE {_CUT} AND {_ACTIVE}", window
-        )[0][0]
-        return int(whole + cut)
-
     def _sessions_by_project(self, window: Window) -> dict[int, int]:
-        found = dict(
-            self._all(
-                "SELECT project, count(*) FROM session_usage"
-                " WHERE first_ms >= ? AND last_ms < ? GROUP BY project",
-                window,
-            )
-        )
-        for project, count in self._all(
-            "SELECT t.project, count(*) FROM session_usage t"
-            f" WHERE {_CUT} AND EXISTS (SELECT 1 FROM places CROSS JOIN requests"
-            " ON requests.place = places.id WHERE places.session = t.session"
-            " AND coalesce(places.project, 0) = t.project AND at_ms >= ?1 AND at_ms < ?2)"
-            " GROUP BY t.project",
-            window,
-        ):
-            found[project] = found.get(project, 0) + count
+        found = dict(self._all(_PROJECT_SESSIONS, window))
+        for project, idle in self._all(_PROJECT_SESSIONS_IDLE, window):
+            found[project] -= idle
         return found
 
-    def _by(self, column: str, window: Window) -> dict[int, list[int]]:
-        """Sums of what is billed, by project or model number: requests (messages only), then
-        tokens."""
-        found: dict[int, list[int]] = {}
-        for key, kind, requests, *tokens in self._usage(column, parts(window)):
-            sums = found.setdefault(key, [0] * 5)
-            sums[0] += requests if kind == MESSAGE else 0
-            for i, value in enumerate(tokens, 1):
-                sums[i] += value
-        return found
-
-    def _usage(self, column: str, pieces: Parts) -> list[tuple[Any, ...]]:
-        rows = self._all(
-            f"SELECT {column}, kind, {SUMS} FROM day_usage"
-            f" WHERE day >= ? AND day < ? AND kind <> {FALLBACK} GROUP BY {column}, kind",
-            pieces.days,
-        )
+    def _by_model(self, pieces: Parts) -> dict[int, list[int]]:
+        """By model number: requests (messages only), then the sums of billed tokens."""
+        rows = self._all(_MODELS.format(table="day_models", unit="day"), pieces.days)
         for span in pieces.quarters:
-            rows += self._all(
-                f"SELECT {column}, kind, {SUMS} FROM quarter_usage"
-                f" WHERE quarter >= ? AND quarter < ? AND kind <> {FALLBACK}"
-                f" GROUP BY {column}, kind",
-                span,
-            )
+            rows += self._all(_MODELS.format(table="quarter_usage", unit="quarter"), span)
         for edge in pieces.edges:
-            rows += self._all(
-                f"SELECT {_NUMBER_OF[column]}, kind, {SUMS} FROM {ENTRIES} e"
-                " JOIN places ON places.id = e.place LEFT JOIN names ON names.name = e.model"
-                f" WHERE kind <> {FALLBACK} GROUP BY 1, kind",
-                edge,
-            )
-        return rows
+            rows += self._all(_MODELS_AT_EDGE, edge)
+        return _added_up(rows)
+
+    def _by_project(self, pieces: Parts) -> dict[int, list[int]]:
+        """By project number: requests and billed tokens."""
+        whole, days = blocks(pieces.days)
+        rows = self._all(_PROJECTS.format(unit="block"), whole)
+        for span in days:
+            rows += self._all(_PROJECTS.format(unit="day"), span)
+        for span in pieces.quarters:
+            rows += self._all(_PROJECTS_BY_QUARTER, span)
+        for edge in pieces.edges:
+            rows += self._all(_PROJECTS_AT_EDGE, edge)
+        return _added_up(rows)
 
     def _names(self, ids: set[int]) -> dict[int, str]:
         marks = ", ".join("?" * len(ids))
@@ -312,6 +312,15 @@ class Queries:
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _added_up(rows: Iterable[tuple[Any, ...]]) -> dict[int, list[int]]:
+    """Rows of (number, sums) with equal numbers made one."""
+    found: dict[int, list[int]] = {}
+    for number, *sums in rows:
+        known = found.get(number)
+        found[number] = sums if known is None else [a + b for a, b in zip(known, sums, strict=True)]
+    return found
 
 
 def _quarter_window(quarter: int) -> Window:

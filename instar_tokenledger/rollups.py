@@ -10,6 +10,7 @@ Knows no clock and no window.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import apsw
@@ -21,7 +22,7 @@ from instar_tokenledger.accounting import (
     estimated_missing,
 )
 from instar_tokenledger.interning import Interned
-from instar_tokenledger.schema import DAY_MS, QUARTER_MS
+from instar_tokenledger.schema import DAY_MS, DAYS_A_BLOCK, QUARTER_MS
 from instar_tokenledger.usage import KINDS, Counters, UsageRow
 
 MESSAGE = KINDS.index("message")
@@ -32,6 +33,7 @@ MOST = 2**60
 """Where a total stops growing: no agent gets near it, and a forged transcript stops nothing."""
 
 Sums = list[int]
+Key = tuple[int, ...]
 
 
 def total(column: str) -> str:
@@ -44,7 +46,8 @@ def _added(column: str) -> str:
     return f"{column} = min({column} + excluded.{column}, {MOST})"
 
 
-_ADDED = ", ".join(map(_added, ("requests", "input", "output", "cache_create", "cache_read")))
+_TOKENS = ("input", "output", "cache_create", "cache_read")
+_MISSING = ("partial", "missing")
 
 
 class Facts(NamedTuple):
@@ -86,7 +89,7 @@ class Totals:
 
     def __init__(self, names: Interned) -> None:
         self._names = names
-        self._usage: dict[tuple[int, int, int, int], Sums] = {}
+        self._usage: dict[Key, Sums] = {}
         """By (quarter, project, model, kind): requests, then the four sums of tokens."""
         self._partial: dict[int, Sums] = {}
         """By quarter: partial requests, missing output."""
@@ -134,9 +137,21 @@ class Totals:
 
     def write(self, connection: apsw.Connection) -> None:
         """Bring the tables up to date; the requests must be written already."""
-        _write_quarters(connection, self._usage, self._partial)
-        _write_usage(connection, "quarter_usage", "quarter", self._usage)
-        _write_usage(connection, "day_usage", "day", _by_day(self._usage))
+        usage, by_day = self._usage, _summed((_by_day(key), s) for key, s in self._usage.items())
+        quarters = _by_kind(usage, self._partial)
+        models = _summed(((day, m, kind), sums) for (day, _, m, kind), sums in by_day.items())
+        projects = _summed(((day, p), _billed(kind, s)) for (day, p, _, kind), s in by_day.items())
+        days = _summed(((q // QUARTERS_A_DAY, kind), s) for (q, kind), s in quarters.items())
+        blocks = _summed(((day // DAYS_A_BLOCK, p), s) for (day, p), s in projects.items())
+        for table, keys, columns, rows in (
+            ("quarters", ("quarter", "kind"), (*_TOKENS, *_MISSING), quarters),
+            ("quarter_usage", ("quarter", "project", "model", "kind"), _TOKENS, usage),
+            ("days", ("day", "kind"), (*_TOKENS, *_MISSING), days),
+            ("day_models", ("day", "model", "kind"), _TOKENS, models),
+            ("day_projects", ("day", "project"), ("tokens",), projects),
+            ("block_projects", ("block", "project"), ("tokens",), blocks),
+        ):
+            _write(connection, table, keys, ("requests", *columns), rows)
         _write_sessions(connection, self._sessions, self._moved)
 
     def _add(self, facts: Facts, sign: int) -> None:
@@ -151,7 +166,7 @@ class Totals:
         session = self._names.session(facts.session)
         self._add_session(session, project, sign, sign * tokens, facts.at_ms)
 
-    def _add_usage(self, key: tuple[int, int, int, int], sign: int, counters: Counters) -> None:
+    def _add_usage(self, key: Key, sign: int, counters: Counters) -> None:
         sums = self._usage.get(key)
         if sums is None:
             sums = self._usage[key] = [0, 0, 0, 0, 0]
@@ -192,58 +207,54 @@ class Totals:
         return self._names.name(name) or NO_NAME
 
 
-def _by_day(usage: dict[tuple[int, int, int, int], Sums]) -> dict[tuple[int, int, int, int], Sums]:
-    days: dict[tuple[int, int, int, int], Sums] = {}
-    for (quarter, *rest), sums in usage.items():
-        _add(days, (quarter // QUARTERS_A_DAY, *rest), sums)  # type: ignore[arg-type]
-    return days
+def _summed(items: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:
+    """Sums of equal keys added up, place by place."""
+    found: dict[Key, Sums] = {}
+    for key, sums in items:
+        known = found.get(key)
+        if known is None:
+            found[key] = list(sums)
+        else:
+            for i, value in enumerate(sums):
+                known[i] += value
+    return found
 
 
-def _add(
-    into: dict[tuple[int, int, int, int], Sums], key: tuple[int, int, int, int], sums: Sums
-) -> None:
-    known = into.get(key)
-    into[key] = list(sums) if known is None else [a + b for a, b in zip(known, sums, strict=True)]
+def _by_day(key: Key) -> Key:
+    return (key[0] // QUARTERS_A_DAY, *key[1:])
 
 
-def _write_quarters(
+def _by_kind(usage: Mapping[Key, Sums], partials: Mapping[int, Sums]) -> dict[Key, Sums]:
+    """By (quarter, kind), with what the placeholders of a quarter leave out."""
+    found = _summed(((quarter, kind), [*s, 0, 0]) for (quarter, _, _, kind), s in usage.items())
+    for quarter, missing in partials.items():
+        found[quarter, MESSAGE][5:] = missing
+    return found
+
+
+def _billed(kind: int, sums: Sums) -> Sums:
+    """Requests and tokens of what is billed: iterations are parts of a request, no further one."""
+    return [sums[0] if kind == MESSAGE else 0, 0 if kind == FALLBACK else sum(sums[1:])]
+
+
+def _write(
     connection: apsw.Connection,
-    usage: dict[tuple[int, int, int, int], Sums],
-    partials: dict[int, Sums],
+    table: str,
+    keys: tuple[str, ...],
+    columns: tuple[str, ...],
+    rows: Mapping[Key, Sums],
 ) -> None:
-    quarters: dict[tuple[int, int], Sums] = {}
-    for (quarter, _project, _model, kind), sums in usage.items():
-        known = quarters.setdefault((quarter, kind), [0, 0, 0, 0, 0, 0, 0])
-        for i, value in enumerate(sums):
-            known[i] += value
-    for quarter, (partial, missing) in partials.items():
-        known = quarters.setdefault((quarter, MESSAGE), [0, 0, 0, 0, 0, 0, 0])
-        known[5] += partial
-        known[6] += missing
+    """Add to a table's rows; those that no request stands behind any longer go."""
+    marks = ", ".join("?" * (len(keys) + len(columns)))
     connection.executemany(
-        "INSERT INTO quarters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        f" ON CONFLICT DO UPDATE SET {_ADDED}, {_added('partial')}, {_added('missing')}",
-        ((*key, *_bounded(sums)) for key, sums in quarters.items() if any(sums)),
+        f"INSERT INTO {table} ({', '.join((*keys, *columns))}) VALUES ({marks})"
+        f" ON CONFLICT DO UPDATE SET {', '.join(map(_added, columns))}",
+        ((*key, *_bounded(sums)) for key, sums in rows.items() if any(sums)),
     )
+    where = " AND ".join(f"{key} = ?" for key in keys)
     connection.executemany(
-        "DELETE FROM quarters WHERE quarter = ? AND kind = ? AND requests = 0",
-        [key for key, sums in quarters.items() if sums[0] < 0],
-    )
-
-
-def _write_usage(
-    connection: apsw.Connection, table: str, unit: str, usage: dict[tuple[int, int, int, int], Sums]
-) -> None:
-    connection.executemany(
-        f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-        f" ON CONFLICT DO UPDATE SET {_ADDED}",
-        ((*key, *_bounded(sums)) for key, sums in usage.items() if any(sums)),
-    )
-    emptied = [key for key, sums in usage.items() if sums[0] < 0]
-    connection.executemany(
-        f"DELETE FROM {table} WHERE {unit} = ? AND project = ? AND model = ? AND kind = ?"
-        " AND requests = 0",
-        emptied,
+        f"DELETE FROM {table} WHERE {where} AND requests = 0",
+        [key for key, sums in rows.items() if sums[0] < 0],
     )
 
 

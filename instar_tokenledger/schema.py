@@ -172,9 +172,21 @@ CREATE TABLE quarter_usage (
     cache_read INTEGER NOT NULL,
     PRIMARY KEY (quarter, project, model, kind)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE day_usage (
+-- The same by whole days, and by blocks of days where a day is still too many rows.
+CREATE TABLE days (
     day INTEGER NOT NULL,
-    project INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    cache_create INTEGER NOT NULL,
+    cache_read INTEGER NOT NULL,
+    partial INTEGER NOT NULL,
+    missing INTEGER NOT NULL,
+    PRIMARY KEY (day, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE day_models (
+    day INTEGER NOT NULL,
     model INTEGER NOT NULL,
     kind INTEGER NOT NULL,
     requests INTEGER NOT NULL,
@@ -182,7 +194,21 @@ CREATE TABLE day_usage (
     output INTEGER NOT NULL,
     cache_create INTEGER NOT NULL,
     cache_read INTEGER NOT NULL,
-    PRIMARY KEY (day, project, model, kind)
+    PRIMARY KEY (day, model, kind)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE day_projects (
+    day INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    PRIMARY KEY (day, project)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE block_projects (
+    block INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    PRIMARY KEY (block, project)
 ) STRICT, WITHOUT ROWID;
 
 -- What a session used over its whole life, in each project, from its first request to its last.
@@ -203,10 +229,10 @@ CREATE TABLE session_totals (
     first_ms INTEGER NOT NULL,
     last_ms INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX session_totals_last ON session_totals (last_ms);
+CREATE INDEX session_totals_last ON session_totals (last_ms, first_ms);
 """
-"""Projects and models are numbers of `names`, 0 for none; quarters and days count from 1970 in
-UTC."""
+"""Projects and models are numbers of `names`, 0 for none; quarters, days and blocks count from
+1970 in UTC. Tokens and requests by project are those that are billed."""
 
 READINGS = f"""
 -- What agents said of totals that only run on: each distinct reading, whole. The requests are the
@@ -232,6 +258,7 @@ CREATE INDEX readings_total ON readings (total, at_ms);
 
 QUARTER_MS = 15 * 60 * 1000
 DAY_MS = 24 * 60 * 60 * 1000
+DAYS_A_BLOCK = 32
 
 ANY_REQUEST_ID = """
 CREATE INDEX IF NOT EXISTS requests_request ON requests (substr(request_id, -8))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from instar_tokenledger.schema import DAY_MS, QUARTER_MS
+from instar_tokenledger.schema import DAY_MS, DAYS_A_BLOCK, QUARTER_MS
 
 END_OF_TIME = 2**53
 
@@ -46,6 +46,15 @@ def parts(window: Window) -> Parts:
         return Parts((0, 0), ((first, last),), edges)
     quarters = ((first, first_day * a_day), (last_day * a_day, last))
     return Parts((first_day, last_day), tuple(q for q in quarters if q[0] < q[1]), edges)
+
+
+def blocks(days: tuple[int, int]) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
+    """The whole blocks in a span of days, and the spans of days that are left."""
+    first, last = -(-days[0] // DAYS_A_BLOCK), days[1] // DAYS_A_BLOCK
+    if first >= last:
+        return (0, 0), tuple(d for d in (days,) if d[0] < d[1])
+    rest = ((days[0], first * DAYS_A_BLOCK), (last * DAYS_A_BLOCK, days[1]))
+    return (first, last), tuple(d for d in rest if d[0] < d[1])
 
 
 def quarter_span(window: Window) -> tuple[tuple[int, int], tuple[Window, ...]]:

@@ -74,8 +74,21 @@ RECOUNTED = {
         GROUP BY 1, 2 ORDER BY 1, 2""",
     "quarter_usage": f"""{_ENTRIES} SELECT at_ms / 900000, project, number, kind, {_SUMS}
         FROM numbered GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
-    "day_usage": f"""{_ENTRIES} SELECT at_ms / 86400000, project, number, kind, {_SUMS}
-        FROM numbered GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
+    "days": f"""{_ENTRIES}, gaps AS ({_MISSING})
+        SELECT at_ms / 86400000 AS day, kind, {_SUMS},
+            iif(kind = 0, coalesce((SELECT sum(partial) FROM gaps
+                WHERE quarter / 96 = at_ms / 86400000), 0), 0),
+            iif(kind = 0, coalesce((SELECT sum(missing) FROM gaps
+                WHERE quarter / 96 = at_ms / 86400000), 0), 0)
+        FROM numbered GROUP BY 1, 2 ORDER BY 1, 2""",
+    "day_models": f"""{_ENTRIES} SELECT at_ms / 86400000, number, kind, {_SUMS}
+        FROM numbered GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
+    "day_projects": f"""{_ENTRIES}
+        SELECT at_ms / 86400000, project, count(DISTINCT request), {_TOKENS}
+        FROM numbered GROUP BY 1, 2 ORDER BY 1, 2""",
+    "block_projects": f"""{_ENTRIES}
+        SELECT at_ms / 86400000 / 32, project, count(DISTINCT request), {_TOKENS}
+        FROM numbered GROUP BY 1, 2 ORDER BY 1, 2""",
     "session_usage": f"""{_ENTRIES}
         SELECT session, project, count(DISTINCT request), {_TOKENS}, min(at_ms), max(at_ms)
         FROM numbered GROUP BY 1, 2 ORDER BY 1, 2""",

@@ -130,6 +130,7 @@ class Watch:
             for line in lines:
                 why = self._heard(line) or why
         _end(process)
+        process.stdout.close()
         with self._lock:
             if process is self._process:
                 self._state, self._missed = f"off: {why}", True
@@ -162,10 +163,9 @@ def launch_watching(roots: Sequence[bytes]) -> subprocess.Popen[bytes]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin,):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
     try:
         process.wait(END_S)
     except subprocess.TimeoutExpired:

@@ -260,7 +260,7 @@ def test_status_says_how_reading_fares(api: Api) -> None:
     """State, files, bytes, skips and trouble, for the page and for a person with curl."""
     found = api.ask("/tokens/status")
     assert (found["state"], found["trouble"], found["requests"]) == ("up-to-date", None, 3)
-    assert found["files"] == {"read": 1, "seen": 1, "waiting": 0}
+    assert found["files"] == {"read": 1, "seen": 1, "waiting": 0, "tooOld": 0}
 
 
 def test_answers_agree_while_the_ledger_grows(api: Api, home: LedgerHome) -> None:

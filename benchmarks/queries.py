@@ -74,12 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--routes", default="", help="only paths that contain this")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--ledger", type=Path, help="the state directory of a ledger to ask instead")
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "instar-benchmarks"
     )
     given = parser.parse_args(argv)
     shape = Shape(requests=given.requests, sessions=given.sessions)
-    figures = time_routes(ledger_of(shape, given.cache), given.calls, given.seed, given.routes)
+    ledger = given.ledger or ledger_of(shape, given.cache)
+    figures = time_routes(ledger, given.calls, given.seed, given.routes)
     if given.json:
         sys.stdout.buffer.write(msgspec.json.encode(figures) + b"\n")
     else:

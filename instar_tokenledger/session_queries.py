@@ -12,13 +12,13 @@ from typing import Any
 import apsw
 
 from instar_host.store.errors import shown
-from instar_tokenledger.queries import Json
+from instar_tokenledger.queries import SESSIONS_ACTIVE, Json
 from instar_tokenledger.rollups import FALLBACK, total
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import Window
 
 _WHOLE = "first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1"
-_CUT = "(first_ms < ?1 OR last_ms >= ?2) AND last_ms >= ?1 AND first_ms < ?2"
+_CUT = "last_ms >= ?1 AND first_ms < ?2 AND (first_ms < ?1 OR last_ms >= ?2)"
 _INSIDE = f"""
     SELECT count(*), {total("input + output + cache_create + cache_read")}, min(at_ms), max(at_ms)
     FROM places CROSS JOIN requests ON requests.place = places.id
@@ -44,6 +44,10 @@ _REQUESTS = """
 """
 
 
+_Row = tuple[int, int, int, int, int]
+"""Session, tokens, requests, first, last."""
+
+
 class SessionQueries:
     """Questions about sessions over one read-only connection; one thread at a time."""
 
@@ -53,41 +57,68 @@ class SessionQueries:
     def top(self, window: Window, limit: int, offset: int = 0) -> list[Json]:
         """Sessions active in `window` by their tokens inside it, most first."""
         wanted = limit + offset
+        rows = self._whole(window, wanted) + self._cut(window)
+        rows.sort(key=lambda row: -row[1])
+        if offset < len(rows):
+            rows = self._in_order(rows, offset, min(wanted, len(rows)))
+        return [self._summed(row) for row in rows[offset:wanted]]
+
+    def _whole(self, window: Window, wanted: int) -> list[_Row]:
+        """The `wanted` largest of the sessions that lie inside `window`, and all that equal the
+        last of them: which of those come first is for their names to say."""
         rows = self._all(
-            f"SELECT session, project, tokens, requests, first_ms, last_ms FROM session_totals"
-            f" JOIN sessions ON sessions.id = session WHERE {_WHOLE}"
-            " ORDER BY tokens DESC, sessions.name LIMIT ?3",
+            "SELECT session, tokens, requests, first_ms, last_ms FROM session_totals"
+            f" WHERE {_WHOLE} ORDER BY tokens DESC LIMIT ?3",
             (*window, wanted),
         )
-        for session, project in self._all(
-            f"SELECT session, project FROM session_totals WHERE {_CUT}", window
-        ):
+        if len(rows) < wanted:
+            return rows
+        least = rows[-1][1]
+        return [row for row in rows if row[1] > least] + self._all(
+            "SELECT session, tokens, requests, first_ms, last_ms FROM session_totals"
+            f" WHERE {_WHOLE} AND tokens = ?3",
+            (*window, least),
+        )
+
+    def _cut(self, window: Window) -> list[_Row]:
+        """What lies inside `window` of the sessions that begin before or end after it."""
+        found: list[_Row] = []
+        for (session,) in self._all(f"SELECT session FROM session_totals WHERE {_CUT}", window):
             requests, tokens, first, last = self._all(_INSIDE, (session, *window))[0]
             if requests:
                 extra = self._all(_INSIDE_ITERATIONS, (session, *window))[0][0]
-                rows.append((session, project, tokens + extra, requests, first, last))
-        named = [(self._session_name(row[0]), row) for row in rows]
-        named.sort(key=lambda pair: (-pair[1][2], pair[0]))
-        return [
-            {
-                "sessionId": name,
-                "projectPath": self._name(project),
-                "totalTokens": tokens,
-                "eventCount": requests,
-                "firstTs": first,
-                "lastTs": last,
-            }
-            for name, (_, project, tokens, requests, first, last) in named[offset:wanted]
-        ]
+                found.append((session, tokens + extra, requests, first, last))
+        return found
+
+    def _in_order(self, rows: list[_Row], first: int, last: int) -> list[_Row]:
+        """`rows`, by tokens already, with equal ones by name wherever `first` to `last` has any."""
+        while first > 0 and rows[first - 1][1] == rows[first][1]:
+            first -= 1
+        while last < len(rows) and rows[last][1] == rows[last - 1][1]:
+            last += 1
+        page = sorted(rows[first:last], key=lambda row: (-row[1], self._session_name(row[0])))
+        return rows[:first] + page + rows[last:]
+
+    def _summed(self, row: _Row) -> Json:
+        session, tokens, requests, first, last = row
+        name, project = self._all(
+            "SELECT sessions.name, names.name FROM sessions"
+            " JOIN session_totals t ON t.session = sessions.id"
+            " LEFT JOIN names ON names.id = t.project WHERE sessions.id = ?",
+            (session,),
+        )[0]
+        return {
+            "sessionId": name,
+            "projectPath": project,
+            "totalTokens": tokens,
+            "eventCount": requests,
+            "firstTs": first,
+            "lastTs": last,
+        }
 
     def count(self, window: Window) -> int:
         """How many sessions `top` has in all."""
-        whole = self._all(f"SELECT count(*) FROM session_totals WHERE {_WHOLE}", window)[0][0]
-        cut = sum(
-            bool(self._all(_INSIDE, (session, *window))[0][0])
-            for (session,) in self._all(f"SELECT session FROM session_totals WHERE {_CUT}", window)
-        )
-        return int(whole) + cut
+        return int(self._all(SESSIONS_ACTIVE, window)[0][0])
 
     def idle(self, idle_ms: int, now_ms: int, limit: int, offset: int = 0) -> list[Json]:
         """Sessions without a request for longer than `idle_ms`, the latest first."""

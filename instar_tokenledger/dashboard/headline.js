@@ -1,14 +1,18 @@
 // The numbers that come first, and in one plain sentence what they leave out.
 
+import { filled } from "./buckets.js";
 import { renew } from "./keep.js";
 import { KINDS } from "./kinds.js";
+import { spark } from "./spark.js";
 
 export function headline(api) {
   const { h, format, replace } = api;
   const element = h("section", { class: "headline", "aria-label": "Totals" });
 
-  function update({ summary }) {
-    renew(element, summary, replace, () => [hero(summary), figures(summary), partial(summary)]);
+  function update({ summary, series, span, now }) {
+    const buckets = filled(series, { ...span, now });
+    const minute = Math.floor(now / 60_000); // "3 minutes ago" grows old
+    renew(element, [summary, buckets, minute], replace, () => [hero(summary), figures(summary, buckets), partial(summary)]);
   }
 
   function hero(summary) {
@@ -20,25 +24,27 @@ export function headline(api) {
     );
   }
 
-  function figures(summary) {
-    const tokens = KINDS.map((kind) => figure(kind.label, summary[kind.total], shareOf(summary[kind.total], summary)));
+  function figures(summary, buckets) {
+    const course = (name) => spark(buckets.map((bucket) => bucket[name]), name, api);
+    const tokens = KINDS.map((kind) => figure(kind.label, summary[kind.total], shareOf(summary[kind.total], summary), course(kind.id)));
     const more = extras(summary);
     return h(
       "dl",
       { class: "figures tokens-figures" },
       tokens,
-      figure("Requests", summary.eventCount, more),
+      figure("Requests", summary.eventCount, more, course("eventCount")),
       figure("Sessions", summary.sessionsActive, summary.newestEventTs ? `last ${format.ago(summary.newestEventTs)}` : ""),
     );
   }
 
-  function figure(label, value, note) {
+  function figure(label, value, note, picture) {
     return h(
       "div",
       { class: "figure", "data-figure": label },
       h("dt", { class: "figure-label" }, label),
       h("dd", { class: "figure-value", title: format.number(value) }, value < 100_000 ? format.number(value) : format.compact(value)),
       h("dd", { class: "figure-note" }, note),
+      picture && h("dd", { class: "figure-course" }, picture),
     );
   }
 
@@ -48,10 +54,11 @@ export function headline(api) {
     return totalTokens ? format.percent(share) : "";
   }
 
-  function extras({ kinds }) {
-    const names = { advisor: "advisor", compaction: "compaction" };
-    const found = Object.keys(names).filter((kind) => kinds?.[kind]?.requests);
-    return found.map((kind) => `+ ${format.number(kinds[kind].requests)} ${names[kind]}`).join(", ");
+  // Advisors and compactions are billed inside requests: in the totals, but no requests of their own.
+  function extras({ kinds, totalTokens, eventCount }) {
+    const found = ["advisor", "compaction"].filter((kind) => kinds?.[kind]?.requests);
+    if (found.length) return found.map((kind) => `+ ${format.number(kinds[kind].requests)} ${kind}`).join(", ");
+    return eventCount ? `${format.compact(totalTokens / eventCount)} tokens each` : "";
   }
 
   // What was never written down cannot be counted: said plainly, the estimate kept apart.

@@ -145,7 +145,7 @@ def test_the_address_holds_the_place(filled: ServedLedger, open_tab: OpenTab) ->
     """Range, hidden kinds and session are in the address; the back button leads back."""
     page = open_tab(filled.running).open("tab=tokens&range=24h&hide=cacheRead")
     page.locator('[data-key="range 24h"][aria-pressed=true]').wait_for()
-    page.locator('[data-kind="cacheRead"][aria-pressed=false]').wait_for()
+    page.locator('.legend-key[data-kind="cacheRead"][aria-pressed=false]').wait_for()
     page.locator('[data-list="sessions"] .row-link').first.click()
     page.wait_for_selector(".requests")
     assert "session=session-1" in page.url
@@ -153,7 +153,7 @@ def test_the_address_holds_the_place(filled: ServedLedger, open_tab: OpenTab) ->
     page.go_back()
     page.wait_for_selector(TOTAL)
     assert "session=" not in page.url
-    page.locator('[data-kind="cacheRead"]').first.click()
+    page.locator('.legend-key[data-kind="cacheRead"]').click()
     page.wait_for_url(lambda url: "hide=" not in url)
 
 

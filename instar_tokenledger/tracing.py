@@ -15,7 +15,7 @@ import msgspec
 
 from instar_host.store.errors import UnsafeFile, shown
 from instar_host.store.files import Root
-from instar_host.store.tail import Lines, iter_lines, open_tail
+from instar_host.store.tail import Lines, Tail, iter_lines, open_tail
 from instar_tokenledger.accounting import Request, nodes_of
 from instar_tokenledger.discover import Walk
 from instar_tokenledger.display import clean, grouped, moment
@@ -72,32 +72,55 @@ def trace(request: Request, source_name: str, sources: Sequence[TokenSource]) ->
 
 
 def _lines_of(request: Request, source: TokenSource) -> Iterator[TracedLine]:
-    needles = {text.encode() for node in request.nodes for text in node if text}
-    needles |= {request.row_id.encode()} if request.row_id else set()
+    find = _readings_in if source.semantics == "cumulative" else _rows_in
     for folder in source.roots():
         root_path = os.fsencode(os.path.abspath(folder))
         for found in Walk(source, root_path, lambda: None):
             try:
                 with Root(root_path) as root, open_tail(found.relative, None, root=root) as tail:
-                    for block in tail.blocks():
-                        if isinstance(block, Lines) and any(n in block.data for n in needles):
-                            yield from _matching(request, source, found.path, block, needles)
-                    rest = tail.unfinished()
-                    if rest is not None:
-                        yield from _matching(request, source, found.path, rest, needles)
+                    yield from find(request, source, found.path, _blocks(tail))
             except (OSError, UnsafeFile):
                 continue  # gone or unreadable: nothing to show
 
 
-def _matching(
-    request: Request, source: TokenSource, path: bytes, lines: Lines, needles: set[bytes]
+def _blocks(tail: Tail) -> Iterator[Lines]:
+    for block in tail.blocks():
+        if isinstance(block, Lines):
+            yield block
+    rest = tail.unfinished()
+    if rest is not None:
+        yield rest
+
+
+def _rows_in(
+    request: Request, source: TokenSource, path: bytes, blocks: Iterator[Lines]
 ) -> Iterator[TracedLine]:
-    for offset, line in iter_lines(lines):
-        if any(needle in line for needle in needles):
-            alone = Lines(data=line, offset=offset, terminated=False)
-            for row in source.decode(alone, b"").rows:
-                if _belongs(row, request):
-                    yield TracedLine(path=path, offset=offset, row=row)
+    """Rows of the request. A line tells all of them by itself, and bears one of its ids."""
+    needles = {text.encode() for node in request.nodes for text in node if text}
+    needles |= {request.row_id.encode()} if request.row_id else set()
+    for block in blocks:
+        if not any(needle in block.data for needle in needles):
+            continue
+        for offset, line in iter_lines(block):
+            if any(needle in line for needle in needles):
+                alone = Lines(data=line, offset=offset, terminated=False)
+                for row in source.decode(alone, b"").rows:
+                    if _belongs(row, request):
+                        yield TracedLine(path=path, offset=offset, row=row)
+
+
+def _readings_in(
+    request: Request, source: TokenSource, path: bytes, blocks: Iterator[Lines]
+) -> Iterator[TracedLine]:
+    """The reading that a difference ends with: what the running total stood at. Whose total it is
+    may stand far above it, so that the whole file has to be decoded."""
+    state = b""
+    for block in blocks:
+        decoded = source.decode(block, state)
+        state = decoded.state
+        for row in decoded.rows:
+            if row.at_ms == request.origin.at_ms and _belongs(row, request):
+                yield TracedLine(path=path, offset=row.offset, row=row)
 
 
 def _belongs(row: UsageRow, request: Request) -> bool:

@@ -267,6 +267,21 @@ def test_a_wrong_setting_is_named(codex: Rollouts) -> None:
     assert "plugins.settings.codex.hoem is not a setting (did you mean home?)" in str(status.error)
 
 
+def test_a_difference_is_traced_to_the_reading_it_ends_with(
+    program: Program, codex: Rollouts
+) -> None:
+    """`tokens trace` shows the line of a running total, whose session stands at the file's head."""
+    path = codex.write(meta(), turn(1), count(2, 100), count(3, 400))
+    program.configure(codex.settings)
+    program.run("tokens", "scan")
+    found = json.loads(program.run("tokens", "trace", SESSION, "--json").stdout)["requests"]
+    assert [one["usage"]["input"] for one in found] == [100, 300]
+    assert [one["lines"][0]["usage"]["input"] for one in found] == [100, 400]
+    with path.open("rb") as file:
+        file.seek(found[1]["offset"])
+        assert b'"input_tokens":400' in file.readline()
+
+
 def test_the_module_stays_short() -> None:
     """A token source, a route, a tick and a panel in under 80 lines."""
     source = (EXAMPLE / MODULE / "__init__.py").read_text(encoding="utf-8")

@@ -1,7 +1,8 @@
 """`instar tokens ...`: the ledger in a terminal, for people and, with `--json`, for scripts.
 
-`scan` and `rebuild` write and so take the lease; the others only read. Exit codes: 0 done, 1 a
-negative answer, 2 wrong usage, 3 another process holds the lease.
+`scan` and `rebuild` write: they take the lease, or ask the process that holds it and show its
+progress. The others only read. Exit codes: 0 done, 1 a negative answer, 2 wrong usage, 3 the
+process that holds the lease does not answer.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from datetime import tzinfo
 import apsw
 import msgspec
 
-from instar_host.errors import InstarError, reason
+from instar_host.errors import InstarError, LeaseHeld, reason
 from instar_host.lease import Lease
 from instar_host.records import Command, HostContext, Terminal
+from instar_host.remote import RemoteHost
 from instar_host.store import backups
 from instar_host.store.errors import StoreError, shown
 from instar_tokenledger import answers, display, tracing
@@ -24,6 +26,7 @@ from instar_tokenledger.errors import LedgerError, NothingFound
 from instar_tokenledger.ingest import Budget, Progress
 from instar_tokenledger.opening import ledger_path
 from instar_tokenledger.queries import Json
+from instar_tokenledger.remote_scan import RemoteScan
 from instar_tokenledger.routes import IDLE_MS, SESSIONS
 from instar_tokenledger.series import BUCKETS
 from instar_tokenledger.service import TROUBLE, LedgerService, Reading, file_bytes
@@ -114,7 +117,22 @@ class _Call:
 
 def _scan(call: _Call) -> int:
     """Read everything, whatever its age, until caught up; then the totals."""
-    progress = _catch_up(call)
+    return _scanned(call, anew=False)
+
+
+def _rebuild(call: _Call) -> int:
+    """Read every transcript again from its beginning; rows are only ever added to."""
+    return _scanned(call, anew=True)
+
+
+def _scanned(call: _Call, *, anew: bool) -> int:
+    try:
+        with _lease(call):
+            if anew:
+                _tried(call.service.forget_marks)
+            progress = _shown(call, _steps(call))
+    except LeaseHeld:
+        progress = _shown(call, _asked(call, anew=anew))
     for plugin in call.host.plugins.statuses():
         if plugin.errors:
             call.say(f"plugin {plugin.name}: {plugin.error}")
@@ -130,13 +148,6 @@ def _scan(call: _Call) -> int:
     notes = display.scan_notes(progress, status)
     call.give(answer, "\n".join([text, *notes]))
     return 0
-
-
-def _rebuild(call: _Call) -> int:
-    """Read every transcript again from its beginning; rows are only ever added to."""
-    with _lease(call):
-        _tried(call.service.forget_marks)
-    return _scan(call)
 
 
 def _summary(call: _Call) -> int:
@@ -215,28 +226,38 @@ def _snapshot(call: _Call) -> int:
     return 0
 
 
-def _catch_up(call: _Call) -> Progress:
+def _shown(call: _Call, steps: Iterator[Progress]) -> Progress:
+    """Go through the steps, with a line of progress where a person looks on; the last one."""
     clock = call.host.clock
     began_s = shown_s = clock.monotonic_s()
     progress: Progress | None = None
-    with _lease(call):
-        try:
-            for progress in _steps(call):
-                now_s = clock.monotonic_s()
-                if call.terminal.is_tty and now_s - shown_s >= PROGRESS_EVERY_S:
-                    shown_s = now_s
-                    line = display.progress_text(progress, now_s - began_s)
-                    call.terminal.err.write(CLEAR_LINE + line[: call.terminal.width - 1])
-                    call.terminal.err.flush()
-        finally:
-            call.service.close()
-            if call.terminal.is_tty:
-                call.terminal.err.write(CLEAR_LINE)
+    try:
+        for progress in steps:
+            now_s = clock.monotonic_s()
+            if call.terminal.is_tty and now_s - shown_s >= PROGRESS_EVERY_S:
+                shown_s = now_s
+                line = display.progress_text(progress, now_s - began_s)
+                call.terminal.err.write(CLEAR_LINE + line[: call.terminal.width - 1])
+                call.terminal.err.flush()
+    finally:
+        call.service.close()
+        if call.terminal.is_tty:
+            call.terminal.err.write(CLEAR_LINE)
     for note in call.service.health.notes:
         call.say(note)
     if progress is None:
         raise LedgerError("The scan ended before it began.")
     return progress
+
+
+def _asked(call: _Call, *, anew: bool) -> Iterator[Progress]:
+    """Have the process read that holds the lease."""
+    holder = Lease(call.host.state_dir).holder()
+    if holder is None:
+        raise LedgerError("The process that held the lease has just ended; try again.")
+    call.say(f"Process {holder.pid} reads the transcripts; asked it to.")
+    remote = RemoteHost(holder, call.host.config.token())
+    yield from RemoteScan(remote, call.host.clock).run(anew=anew)
 
 
 def _steps(call: _Call) -> Iterator[Progress]:

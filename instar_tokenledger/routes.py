@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from instar_host.endpoints import (
     SSE_HEADERS,
     HttpError,
+    body_as,
     json_response,
     text_parameter,
     whole_parameter,
@@ -140,6 +143,19 @@ class TokenRoutes:
         self._host.wake(TICK)
         return Response(headers=SSE_HEADERS, body=self._service.events.stream())
 
+    def scan(self, request: Request) -> Response:
+        """Ask the tick to look and read now. It answers at once; the status tells when it is
+        done."""
+        wish = body_as(request, ScanWish) if request.body else ScanWish()
+        lease = self._host.runtime.lease()
+        if not self._host.holds_lease():
+            raise HttpError(
+                409, "Another process reads the transcripts", pid=lease.pid, address=lease.address
+            )
+        number = self._service.wishes.ask(all_ages=wish.all, anew=wish.anew)
+        self._host.wake(TICK)
+        return json_response({"scan": number}, 202)
+
     def status_answer(self, reading: Reading) -> Json:
         """How reading fares, with who holds the lease and how the tick fares."""
         lease = self._host.runtime.lease()
@@ -148,6 +164,10 @@ class TokenRoutes:
             "lease": {"held": lease.held, "pid": lease.pid},
             "tick": ticks[0] if ticks else None,
             "places": self._service.places(),
+            "scans": {
+                "asked": self._service.wishes.now.asked,
+                "done": self._service.wishes.now.fulfilled,
+            },
         }
         size = file_bytes(ledger_path(self._host.state_dir))
         return answers.status(reading, self._service.health, size, more)
@@ -194,6 +214,18 @@ class TokenRoutes:
         )
 
 
+class ScanWish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of `POST /tokens/scan`; an empty one wishes for neither."""
+
+    all: bool = False
+    anew: bool = False
+
+
+_WISH_SCHEMA = {
+    "type": "object",
+    "properties": {"all": {"type": "boolean"}, "anew": {"type": "boolean"}},
+    "additionalProperties": False,
+}
 TICK = "tokens"
 _BUCKETS = (
     Parameter(

@@ -29,6 +29,7 @@ from instar_tokenledger.queries import Queries
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
 from instar_tokenledger.session_queries import SessionQueries
 from instar_tokenledger.usage import TokenSource
+from instar_tokenledger.wishes import WishBook
 
 TROUBLE = (apsw.Error, OSError, StoreError, InstarError)
 """What opening or writing a ledger may raise and a later try may cure."""
@@ -74,8 +75,8 @@ class LedgerService:
         self._settings: LedgerSettings | None = None
         self.pause: Callable[[], None] = lambda: None
         """Called between slices of work: a host's tick rests here."""
-        self.wants_all = False
-        """True from the moment when files of any age were asked for until they are read."""
+        self.wishes = WishBook()
+        """What was asked of this process."""
         self.roots: list[bytes] = []
         """Folders that the last step looked into."""
         self.events = LedgerEvents(host.clock)
@@ -153,7 +154,6 @@ class LedgerService:
                 self._health = msgspec.structs.replace(self._health, max_age_ms=max_age_ms)
                 yield from self._read(ingest, budget, stopping)
                 self.roots = ingest.roots
-                self.wants_all = self.wants_all and not ingest.progress.caught_up
                 self._back_up()
                 self.events.settled()
             except TROUBLE as error:

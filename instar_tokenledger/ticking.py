@@ -34,6 +34,8 @@ class LedgerTick:
         self._changed_at_s = self._clock.monotonic_s()
         self._changes = 0
         self._ingest: Ingest | None = None
+        self._look_for = self._looked_for = 0
+        """The latest wish when the look began, and when the last whole one did."""
 
     def run(self, control: TickControl) -> float:
         """One tick; seconds until the next. Raises InstarError when the ledger cannot be
@@ -42,7 +44,12 @@ class LedgerTick:
         self._service.pause = self._pace
         settings = self._service.settings
         try:
+            if self._service.wishes.now.anew:
+                self._service.forget_marks()
+                self._service.wishes.forgotten()
             self._look_and_read(settings, control.stopping)
+            if not self._waiting():
+                self._service.wishes.fulfil(self._looked_for)
         except InstarError:
             raise
         except TROUBLE as error:
@@ -79,7 +86,7 @@ class LedgerTick:
             rows=settings.max_rows_per_scan,
             seconds=settings.max_scan_ms / 1000,
         )
-        max_age_ms = 0 if self._service.wants_all else settings.max_file_age_ms
+        max_age_ms = 0 if self._service.wishes.now.all else settings.max_file_age_ms
         for _ in self._service.step(budget, stopping, look=look, max_age_ms=max_age_ms):
             pass
 
@@ -90,10 +97,13 @@ class LedgerTick:
         if ingest is not self._ingest:  # opened anew: it has seen nothing yet
             self._ingest, self._looked_at_s, self._changes = ingest, None, 0
         since_s = None if self._looked_at_s is None else now_s - self._looked_at_s
-        due = missed or self._service.wants_all or ingest.progress.looking
+        wishes = self._service.wishes.now
+        due = missed or wishes.open or ingest.progress.looking
         if due or cadence.whole_look_is_due(self._pulse(settings), since_s):
-            whole = ingest.look(settings.max_scan_ms / 1000, stopping)
-            if whole:
+            if not ingest.progress.looking:
+                self._look_for = wishes.asked
+            if ingest.look(settings.max_scan_ms / 1000, stopping):
+                self._looked_for = self._look_for
                 self._looked_at_s = self._clock.monotonic_s()
                 self._look_s = self._looked_at_s - now_s
         else:

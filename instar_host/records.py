@@ -208,7 +208,9 @@ class LeaseStatus(Record, frozen=True, kw_only=True):
 
 
 class RuntimeView(Record, frozen=True, kw_only=True):
-    """What a plugin may ask of the runtime that carries it. Every call is cheap and thread-safe."""
+    """What a plugin may ask of the runtime that carries it, from any thread; `lease` may read a
+    file, so not on a loop.
+    """
 
     ticks: Callable[[], tuple[TickStatus, ...]] = lambda: ()
     lease: Callable[[], LeaseStatus] = LeaseStatus

@@ -262,20 +262,11 @@ class Run:
         self._announce_stop()
         if self._ticks is not None:
             self._ticks.ask_to_stop()
-        await self._close_servers()
-        self.workers.close()
-        self.file_workers.close()
-        if self._ticks is not None:
-            await self._outwait("ticks", self._ticks.join)
-        await self._outwait("endpoints", self.workers.join)
-        await self._outwait("files", self.file_workers.join)
-        if self.surface is not None:
-            await self._say("instar_host_stopping")
-        if self.host is not None:
-            await self._control.run(self.host.plugins.close)
-        self._held = False
-        if self._lease is not None:
-            await self._control.run(self._lease.release)
+        for step in (self._close_servers, self._end_threads, self._close_plugins, self._let_go):
+            try:
+                await step()
+            except Exception:  # the steps after it matter just as much
+                log.exception("the host did not stop well")
         self._control.close()
 
     def _announce_stop(self) -> None:
@@ -294,6 +285,25 @@ class Run:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _end_threads(self) -> None:
+        self.workers.close()
+        self.file_workers.close()
+        if self._ticks is not None:
+            await self._outwait("ticks", self._ticks.join)
+        await self._outwait("endpoints", self.workers.join)
+        await self._outwait("files", self.file_workers.join)
+
+    async def _close_plugins(self) -> None:
+        if self.surface is not None:
+            await self._say("instar_host_stopping")
+        if self.host is not None:
+            await self._control.run(self.host.plugins.close)
+
+    async def _let_go(self) -> None:
+        self._held = False
+        if self._lease is not None:
+            await self._control.run(self._lease.release)
 
     async def _outwait(self, what: str, join: Callable[[float], tuple[str, ...]]) -> None:
         """Wait until `join` names nobody, for as long as it takes; say so once when late."""

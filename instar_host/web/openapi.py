@@ -13,13 +13,21 @@ from instar_host.records import Parameter, Route
 from instar_host.surface import PLACEHOLDER
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
+_ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}},
+}
+_LOCAL = "#/$defs/"
 
 
 def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
+    schemas: dict[str, Any] = {"Error": _ERROR_SCHEMA}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        operation = _lifted(_operation(route), schemas)
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {"title": "instar plugins", "version": version},
@@ -27,13 +35,7 @@ def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": {
-                "Error": {
-                    "type": "object",
-                    "required": ["error"],
-                    "properties": {"error": {"type": "string"}},
-                }
-            },
+            "schemas": schemas,
         },
     }
 
@@ -98,3 +100,21 @@ def _answers(route: Route) -> dict[str, Any]:
         if status not in route.answers
     }
     return {**said, **refused}
+
+
+def _lifted(value: Any, schemas: dict[str, Any]) -> Any:
+    """`value` with every `$defs` moved to `schemas`, where references inside a document can reach.
+
+    Two routes that define one name differently would be a defect of theirs; the first one stays.
+    """
+    if isinstance(value, list):
+        return [_lifted(one, schemas) for one in value]
+    if not isinstance(value, dict):
+        return value
+    for name, schema in value.get("$defs", {}).items():
+        schemas.setdefault(name, _lifted(schema, schemas))
+    kept = {key: _lifted(one, schemas) for key, one in value.items() if key != "$defs"}
+    reference = kept.get("$ref")
+    if isinstance(reference, str) and reference.startswith(_LOCAL):
+        kept["$ref"] = "#/components/schemas/" + reference[len(_LOCAL) :]
+    return kept

@@ -1,6 +1,11 @@
 // How reading fares: what is being read now, what could not be counted, and where it looked when there is nothing.
 
+import { copyable } from "./command.js";
 import { renew } from "./keep.js";
+
+const DAY_MS = 86_400_000;
+const MUCH_FILES = 20;
+const MUCH_BYTES = 8_000_000; // what a running session adds is read in no time and needs no banner
 
 const REASONS = {
   "bad-number": "a counter that is no whole number",
@@ -43,8 +48,8 @@ export function reading(api) {
 
   function render() {
     const now = current(status, live);
-    renew(banner, now, replace, () => [now.trouble && troubleNote(now.trouble), now.catchingUp && progressNote(now)]);
-    renew(body, [status, now], replace, () => [summaryLine(now), ownTotals(status.agentsOwnTotals), skips(status.skips), errors(status.errors), notes(status.notes)]);
+    renew(banner, now, replace, () => [now.trouble && troubleNote(now.trouble), now.much && progressNote(now)]);
+    renew(body, [status, now], replace, () => [summaryLine(now), olderFiles(status, api), watching(status), ownTotals(status.agentsOwnTotals), skips(status.skips), errors(status.errors), notes(status.notes)]);
   }
 
   function troubleNote(reason) {
@@ -74,6 +79,11 @@ export function reading(api) {
     if (status.lease.held) return h("p", { class: "muted" }, now.catchingUp ? `${read} so far.` : `Up to date: ${read}, ${format.bytes(status.ledgerBytes)} of ledger.`);
     const who = status.lease.pid ? `Process ${status.lease.pid} reads the transcripts` : "No process reads the transcripts at the moment";
     return h("p", { class: "muted" }, `${who}; this one shows what is in the ledger: ${read}.`);
+  }
+
+  function watching({ watch, lease }) {
+    if (!lease.held || !watch?.startsWith("off: ")) return null;
+    return h("p", { class: "muted" }, `Changes are found by looking now and then; the watch is off: ${watch.slice(5)}.`);
   }
 
   // Some agents keep totals of their own: a check on ours, in the same sessions.
@@ -108,11 +118,25 @@ export function reading(api) {
   return { banner, card, update, progress, trouble };
 }
 
+// Files that are left alone because of their age, and how to have them read.
+export function olderFiles({ files, bytes, maxFileAgeMs }, api) {
+  if (!files.tooOld) return null;
+  const { h, format } = api;
+  const days = maxFileAgeMs ? `for more than ${format.number(Math.round(maxFileAgeMs / DAY_MS))} days` : "for long";
+  const which = files.tooOld === 1 ? "One older file" : `${format.number(files.tooOld)} older files`;
+  return h(
+    "div",
+    { class: "older" },
+    h("p", null, `${which} (${format.bytes(bytes.tooOld)}) not written to ${days} ${files.tooOld === 1 ? "is" : "are"} not read by itself. To count everything:`),
+    copyable("instar tokens scan", api),
+  );
+}
+
 // Nothing has been counted yet: where we looked, and what to do.
 export function nothingYet(status, api) {
   const { h } = api;
   const { catchingUp } = current(status, null);
-  if (catchingUp || (status.lease.held && status.state === "idle")) return api.loading("Looking through your transcripts …");
+  if (catchingUp || (status.lease.held && status.state === "idle" && !status.trouble)) return api.loading("Looking through your transcripts …");
   return h(
     "div",
     { class: "state" },
@@ -120,6 +144,7 @@ export function nothingYet(status, api) {
     h("p", null, status.places.length ? "We looked for those of your coding agents in:" : "No plugin names a place to look for transcripts."),
     h("ul", { class: "places" }, status.places.map((place) => h("li", null, h("code", null, place)))),
     h("p", null, "Run your agent once and this page fills by itself. If its configuration lies elsewhere, start with ", h("code", null, "instar serve --claude-dir DIR"), "."),
+    olderFiles(status, api),
   );
 }
 
@@ -130,7 +155,8 @@ function current(status, live) {
   const whole = status.bytes.read + (status.bytes.waiting ?? 0);
   return {
     trouble: live ? null : status.trouble,
-    catchingUp: filesWaiting > 0,
+    catchingUp: (live?.state ?? status.state) === "catching-up",
+    much: filesWaiting > MUCH_FILES || bytesWaiting > MUCH_BYTES,
     filesSeen,
     filesWaiting,
     bytesWaiting,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -149,6 +150,21 @@ def test_reading_history_shows_how_far_it_is(ledger: ServedLedger, open_tab: Ope
     )
     assert page.get_attribute("progress", "value") == "0.9000"
     assert "1 line was not counted" in page.get_by_role("region", name="Reading").inner_text()
+
+
+def test_files_too_old_are_said_with_the_way_to_read_them(
+    ledger: ServedLedger, open_tab: OpenTab
+) -> None:
+    """What waits because of its age is counted, and a command offered that reads it."""
+    old = ledger.write("session-1.jsonl", ledger.line(1))
+    os.utime(old, (1, 1))
+    ledger.serve()
+    page = open_tab(ledger.running).open("tab=tokens")
+    page.get_by_text("No transcripts yet").wait_for()
+    older = page.locator(".state .older").inner_text()
+    assert older.startswith("One older file (")
+    assert "more than 30 days" in older
+    assert page.locator(".state .command-text").inner_text() == "instar tokens scan"
 
 
 def test_another_process_may_be_the_one_that_reads(ledger: ServedLedger, open_tab: OpenTab) -> None:

@@ -26,7 +26,9 @@ from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.signing import digest
 
 LOOK_AHEAD = 2000
-"""Entries and lines looked through to find where a log and its chain meet again."""
+"""Entries read ahead of the lines: more than one append can announce, so that what became of an
+append is known before its lines are judged; and how far a line may be from its place and still be
+found."""
 
 MAX_FINDINGS = 1000
 
@@ -186,8 +188,6 @@ class ChainCheck:
                 if entry.digest == wanted:
                     self._take()
                     return self._matched(front, offset, data)
-                if self._look_ahead(front):
-                    continue
                 if wanted in self._waiting:
                     return self._found_later(wanted, offset, data)
                 if last_at.get(entry.digest, -1) > i:
@@ -200,10 +200,11 @@ class ChainCheck:
             self._leave(front)
 
     def _front(self) -> _Pulled | None:
-        while not self._pending:
-            if not self._pull():
-                return None
-        return self._pending[0]
+        """The entry that the next line should be of; entries are read ahead, because a later one
+        may say that this one was given up."""
+        while len(self._pending) < LOOK_AHEAD and self._pull():
+            pass
+        return self._pending[0] if self._pending else None
 
     def _pull(self) -> bool:
         """Take the next entry of the file into the queue; false at the end."""
@@ -260,12 +261,6 @@ class ChainCheck:
             threads = tuple(p.entry.thread for p in given_up if p.entry.thread)
             self._find("lost", n=entry.n, offset=entry.offset, lines=entry.lost, threads=threads)
 
-    def _look_ahead(self, front: _Pulled) -> bool:
-        """Fill the queue; true when that changed what stands first."""
-        while len(self._pending) < LOOK_AHEAD and self._pull():
-            pass
-        return not self._pending or self._pending[0] is not front
-
     def _found_later(self, wanted: str, offset: int, data: bytes) -> CheckedLine:
         """The line belongs to a later entry: those before it are missing."""
         gone = []
@@ -302,8 +297,6 @@ class ChainCheck:
 
     def _is_next_line(self, wanted: str) -> bool:
         """Whether the line after an adopted stretch is already here: the stretch was shortened."""
-        if len(self._pending) < 2 and not self._pull():
-            return False
         follower = self._pending[1].entry if len(self._pending) > 1 else None
         return follower is not None and follower.digest == wanted
 

@@ -48,6 +48,9 @@ from instar_threadline.record.signing import sign, whole_text
 from instar_threadline.record.stream import SignedLine, StreamLog
 
 ROTATE_BYTES = 128 << 20
+MAX_BATCH = 1000
+"""Lines of one append; fewer than a verifier reads ahead."""
+
 MAX_TEXT_BYTES = 1 << 20
 MAX_NAME_CHARS = 4096
 """Bound of every member but the text."""
@@ -122,16 +125,18 @@ class MessageLog:
     ) -> list[Recorded]:
         """Record the messages that are not there yet; one answer a message, in order.
 
-        One sync for all of them. Raises LogUnavailable when the log cannot be written (then the
-        last of them may or may not be there: ask again) and LogBusy when its lock is held on.
+        One sync for all of them, up to `MAX_BATCH`. Raises LogUnavailable when the log cannot be
+        written (then the last of them may or may not be there: ask again) and LogBusy when its
+        lock is held on.
         """
         answers: list[Recorded | None] = [None] * len(messages)
         for direction in DIRECTIONS:
             wanted = [i for i, new in enumerate(messages) if new.direction == direction]
-            if wanted:
-                chosen = [messages[i] for i in wanted]
+            for start in range(0, len(wanted), MAX_BATCH):
+                part = wanted[start : start + MAX_BATCH]
+                chosen = [messages[i] for i in part]
                 found = self._record(direction, chosen, keep_conflicts=keep_conflicts)
-                for i, answer in zip(wanted, found, strict=True):
+                for i, answer in zip(part, found, strict=True):
                     answers[i] = answer
         return [answer for answer in answers if answer is not None]
 

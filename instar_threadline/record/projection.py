@@ -70,7 +70,7 @@ class Projection:
         self._load_threads(rows)
         slots = Slots(self._last_in(rows[0].at))
         for row in rows:
-            row.id = slots.take(row.at)
+            row.id = slots.take(row.at, row.direction)
             add(self._thread(row), row)
         rows.sort(key=lambda row: row.id)
         self._connection.executemany(_SAVE_MESSAGE, map(self._values, rows))

@@ -18,6 +18,8 @@ from instar_threadline.record.lines import Line, identity_key, instant_ms, messa
 from instar_threadline.record.schema import IDS_A_MS
 
 SUBJECT_CHARS = 200
+LANE_IDS = IDS_A_MS // 2
+"""Ids of one millisecond for one direction."""
 
 
 class Row(msgspec.Struct, kw_only=True, gc=False):
@@ -181,21 +183,24 @@ class Slots:
         none."""
         self._last_in = last_in
         self._next: dict[int, int] = {}
-        self._hop: dict[int, int] = {}
+        self._hop: dict[tuple[int, Direction], int] = {}
 
-    def take(self, at: int) -> int:
-        """A free id for a message of that instant; near it when its own millisecond is full."""
-        step, start = 1, at
+    def take(self, at: int, direction: Direction) -> int:
+        """A free id for a message of that instant; near it when its own millisecond is full.
+
+        Of one instant, inbound messages stand before outbound ones, each in the order of the log.
+        """
+        step, start, lane = 1, (at, direction), 0 if direction == "in" else LANE_IDS
         while True:
-            at = self._hop.get(at, at)
-            low = at * IDS_A_MS
-            free = self._next.get(at)
+            at = self._hop.get((at, direction), at)
+            low = at * IDS_A_MS + lane
+            free = self._next.get(low)
             if free is None:
-                last = self._last_in(low, low + IDS_A_MS - 1)
+                last = self._last_in(low, low + LANE_IDS - 1)
                 free = low if last is None else last + 1
-            if free < low + IDS_A_MS:
-                self._next[at] = free + 1
-                if at != start:
+            if free < low + LANE_IDS:
+                self._next[low] = free + 1
+                if at != start[0]:
                     self._hop[start] = at
                 return free
             at += step

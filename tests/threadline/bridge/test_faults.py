@@ -4,7 +4,6 @@ say so.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 
 from instar_threadline.bridge.render import REPEAT_MARK
 from tests.threadline.bridge.fake_bot_api import BotApi, Fault, RefusedError
+from tests.threadline.bridge.law import check_everything_arrived
 from tests.threadline.bridge.world import ApiTransport, World
 
 pytest_plugins = ["instar_host.testing"]
@@ -24,7 +24,6 @@ pytest_plugins = ["instar_host.testing"]
 FAULTS: list[Fault | None] = [
     None, None, "reset-before", "reset-after", "502-before", "502-after", "hang-after", "garbage",
 ]  # fmt: skip
-TOKEN = re.compile(r"\[(\w+):(\d+)\]")
 
 
 class KilledError(BaseException):
@@ -70,20 +69,6 @@ def work_through(world: World) -> None:
     raise AssertionError("the work never ends")
 
 
-def check_everything_arrived(world: World, said: dict[str, int]) -> None:
-    """0 lost, 0 out of order within a thread, at most one unmarked copy of anything."""
-    first: dict[str, list[int]] = {thread: [] for thread in said}
-    unmarked: Counter[tuple[str, str]] = Counter()
-    for message in world.api.group.messages:
-        for thread, number in TOKEN.findall(message.text):
-            if int(number) not in first[thread]:
-                first[thread].append(int(number))
-            if REPEAT_MARK not in message.text:
-                unmarked[thread, number] += 1
-    assert first == {thread: list(range(count)) for thread, count in said.items()}
-    assert [key for key, copies in unmarked.items() if copies > 1] == []
-
-
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=25),
@@ -105,7 +90,7 @@ def test_q1_nothing_is_lost_reordered_or_silently_repeated(
         transport.faults = list(faults)
         transport.kills = list(kills)
         work_through(world)
-        check_everything_arrived(world, dict(said))
+        check_everything_arrived(world.api, dict(said))
         assert world.waiting() == 0
         world.close()
 

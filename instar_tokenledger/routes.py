@@ -97,6 +97,18 @@ class TokenRoutes:
             self._get(
                 "/tokens/events", self.events, "what happens, as server-sent events", (), STREAM
             ),
+            Route(
+                method="POST",
+                path="/tokens/scan",
+                endpoint=self.scan,
+                summary="read now; `all`: files of any age, `anew`: everything from its beginning",
+                body_schema=_WISH_SCHEMA,
+                answers={
+                    202: "Asked; done when `scans.done` of the status has come to `scan`",
+                    400: "A body that cannot be",
+                    409: "Another process reads: its `pid` and `address`",
+                },
+            ),
         ]
 
     def summary(self, request: Request) -> Response:

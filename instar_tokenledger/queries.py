@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from instar_tokenledger.accounting import CHARS_PER_TOKEN
-from instar_tokenledger.rollups import FALLBACK, MESSAGE, total
+from instar_tokenledger.rollups import FALLBACK, MESSAGE, QUARTERS_AN_HOUR, total
 from instar_tokenledger.schema import DAY_MS, PARTIAL, QUARTER_MS
-from instar_tokenledger.series import Bucket, runs, start_in, start_of
+from instar_tokenledger.series import Bucket, Run, runs, start_in, start_of
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import Parts, Window, blocks, parts, quarter_span
 
@@ -85,10 +85,8 @@ _BY_KIND_AT_EDGE = f"SELECT kind, {SUMS} FROM {ENTRIES} GROUP BY kind"
 _FIRST_QUARTER = "SELECT min(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
 _LAST_QUARTER = "SELECT max(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
 _IN_BUCKETS = f"""
-    SELECT min(quarter), {total(f"requests * (kind = {MESSAGE})")}, {total("input")},
-        {total("output")}, {total("cache_create")}, {total("cache_read")}
-    FROM quarters WHERE quarter >= ?1 AND quarter < ?2 AND kind <> {FALLBACK}
-    GROUP BY (quarter + ?3) / ?4
+    SELECT min({{unit}}), {_BILLED_SUMS} FROM {{unit}}s
+    WHERE {{unit}} >= ?1 AND {{unit}} < ?2 AND kind <> {FALLBACK} GROUP BY {{group}}
 """
 _IDLE = """u.last_ms >= ?2 AND u.first_ms < ?1 AND NOT EXISTS (
     SELECT 1 FROM places CROSS JOIN requests ON requests.place = places.id
@@ -109,6 +107,13 @@ _PROJECT_SESSIONS_IDLE = f"""
     AND {_IDLE.format(more=" AND coalesce(places.project, 0) = u.project")} GROUP BY u.project
 """
 _ENDS_AT_EDGE = f"SELECT min(at_ms), max(at_ms) FROM {_AT_EDGE} WHERE {_EDGE_QUARTERS}"
+
+
+class _Unit(NamedTuple):
+    """What a table of totals counts by, and how many quarters that is."""
+
+    name: str
+    quarters: int
 
 
 class Queries:
@@ -189,11 +194,34 @@ class Queries:
         (first, last), edges = quarter_span(window)
         for begin, end in self._filled(first, last):
             for run in runs(begin, end, bucket, zone):
-                for quarter, *sums in self._all(_IN_BUCKETS, run):
+                for quarter, *sums in self._in_buckets(run):
                     yield start_in(run, quarter, bucket, zone), MESSAGE, sums
         for edge in edges:  # less than a quarter, so that it lies in one bucket
             for kind, *sums in self._all(_BY_KIND_AT_EDGE, edge):
                 yield start_of(edge.since, bucket, zone), kind, sums
+
+    def _in_buckets(self, run: Run) -> list[tuple[int, ...]]:
+        """(one of its quarters, requests, sums) of each bucket in `run`, from whole hours where the
+        zone is whole hours from UTC."""
+        a_quarter, an_hour = _Unit("quarter", 1), _Unit("hour", QUARTERS_AN_HOUR)
+        first, last = -(-run.first // an_hour.quarters), run.last // an_hour.quarters
+        if run.shift % an_hour.quarters or first >= last:
+            return self._in_units(a_quarter, run.first, run.last, run)
+        first, last = first * an_hour.quarters, last * an_hour.quarters
+        return [
+            *self._in_units(a_quarter, run.first, first, run),
+            *self._in_units(an_hour, first, last, run),
+            *self._in_units(a_quarter, last, run.last, run),
+        ]
+
+    def _in_units(self, unit: _Unit, first: int, last: int, run: Run) -> list[tuple[int, ...]]:
+        name, quarters = unit
+        length, group = run.length // quarters, name
+        if length > 1:  # a bare column needs no sorting
+            group = f"({name} + {run.shift // quarters}) / {length}"
+        sql = _IN_BUCKETS.format(unit=name, group=group)
+        rows = self._all(sql, (first // quarters, last // quarters)) if first < last else []
+        return [(number * quarters, *sums) for number, *sums in rows]
 
     def _filled(self, first: int, last: int) -> list[tuple[int, int]]:
         """Spans of quarters with something in every week: a stray instant of another century must

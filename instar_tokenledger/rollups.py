@@ -28,6 +28,7 @@ from instar_tokenledger.usage import KINDS, Counters, UsageRow
 MESSAGE = KINDS.index("message")
 FALLBACK = KINDS.index("fallback")
 QUARTERS_A_DAY = DAY_MS // QUARTER_MS
+QUARTERS_AN_HOUR = 4
 NO_NAME = 0
 MOST = 2**60
 """Where a total stops growing: no agent gets near it, and a forged transcript stops nothing."""
@@ -141,11 +142,13 @@ class Totals:
         quarters = _by_kind(usage, self._partial)
         models = _summed(((day, m, kind), sums) for (day, _, m, kind), sums in by_day.items())
         projects = _summed(((day, p), _billed(kind, s)) for (day, p, _, kind), s in by_day.items())
-        days = _summed(((q // QUARTERS_A_DAY, kind), s) for (q, kind), s in quarters.items())
+        hours = _summed(((q // QUARTERS_AN_HOUR, kind), s) for (q, kind), s in quarters.items())
+        days = _summed(((hour // 24, kind), s) for (hour, kind), s in hours.items())
         blocks = _summed(((day // DAYS_A_BLOCK, p), s) for (day, p), s in projects.items())
         for table, keys, columns, rows in (
             ("quarters", ("quarter", "kind"), (*_TOKENS, *_MISSING), quarters),
             ("quarter_usage", ("quarter", "project", "model", "kind"), _TOKENS, usage),
+            ("hours", ("hour", "kind"), (*_TOKENS, *_MISSING), hours),
             ("days", ("day", "kind"), (*_TOKENS, *_MISSING), days),
             ("day_models", ("day", "model", "kind"), _TOKENS, models),
             ("day_projects", ("day", "project"), ("tokens",), projects),

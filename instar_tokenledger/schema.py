@@ -172,7 +172,19 @@ CREATE TABLE quarter_usage (
     cache_read INTEGER NOT NULL,
     PRIMARY KEY (quarter, project, model, kind)
 ) STRICT, WITHOUT ROWID;
--- The same by whole days, and by blocks of days where a day is still too many rows.
+-- The same by whole hours and days, and by blocks of days where a day is still too many rows.
+CREATE TABLE hours (
+    hour INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    cache_create INTEGER NOT NULL,
+    cache_read INTEGER NOT NULL,
+    partial INTEGER NOT NULL,
+    missing INTEGER NOT NULL,
+    PRIMARY KEY (hour, kind)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE days (
     day INTEGER NOT NULL,
     kind INTEGER NOT NULL,
@@ -221,6 +233,7 @@ CREATE TABLE session_usage (
     last_ms INTEGER NOT NULL,
     PRIMARY KEY (session, project)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX session_usage_project ON session_usage (project, first_ms, last_ms);
 CREATE TABLE session_totals (
     session INTEGER PRIMARY KEY REFERENCES sessions,
     project INTEGER NOT NULL,
@@ -229,10 +242,11 @@ CREATE TABLE session_totals (
     first_ms INTEGER NOT NULL,
     last_ms INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX session_totals_last ON session_totals (last_ms, first_ms);
+-- Everything that the sessions of a window are chosen and sorted by.
+CREATE INDEX session_totals_last ON session_totals (last_ms, first_ms, tokens, requests);
 """
-"""Projects and models are numbers of `names`, 0 for none; quarters, days and blocks count from
-1970 in UTC. Tokens and requests by project are those that are billed."""
+"""Projects and models are numbers of `names`, 0 for none; quarters, hours, days and blocks
+count from 1970 in UTC. Tokens and requests by project are those that are billed."""
 
 READINGS = f"""
 -- What agents said of totals that only run on: each distinct reading, whole. The requests are the

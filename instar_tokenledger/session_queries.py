@@ -18,9 +18,13 @@ from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import Window
 
 _WHOLE = "first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1"
-_CUT = "last_ms >= ?1 AND first_ms < ?2 AND (first_ms < ?1 OR last_ms >= ?2)"
+_CUT = """
+    SELECT session FROM session_totals WHERE last_ms >= ?2 AND first_ms < ?2
+    UNION SELECT session FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?1
+"""
 _INSIDE = f"""
-    SELECT count(*), {total("input + output + cache_create + cache_read")}, min(at_ms), max(at_ms)
+    SELECT count(*), {total("input + output + cache_create + cache_read")}, min(at_ms),
+        max(at_ms), max(flags & 32)
     FROM places CROSS JOIN requests ON requests.place = places.id
     WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3
 """
@@ -69,9 +73,9 @@ class SessionQueries:
         rows = self._all(
             "SELECT session, tokens, requests, first_ms, last_ms FROM session_totals"
             f" WHERE {_WHOLE} ORDER BY tokens DESC LIMIT ?3",
-            (*window, wanted),
+            (*window, wanted + 1),
         )
-        if len(rows) < wanted:
+        if len(rows) <= wanted or rows[-1][1] < rows[-2][1]:
             return rows
         least = rows[-1][1]
         return [row for row in rows if row[1] > least] + self._all(
@@ -83,11 +87,12 @@ class SessionQueries:
     def _cut(self, window: Window) -> list[_Row]:
         """What lies inside `window` of the sessions that begin before or end after it."""
         found: list[_Row] = []
-        for (session,) in self._all(f"SELECT session FROM session_totals WHERE {_CUT}", window):
-            requests, tokens, first, last = self._all(_INSIDE, (session, *window))[0]
+        for (session,) in self._all(_CUT, window):
+            requests, tokens, first, last, more = self._all(_INSIDE, (session, *window))[0]
+            if more:
+                tokens += self._all(_INSIDE_ITERATIONS, (session, *window))[0][0]
             if requests:
-                extra = self._all(_INSIDE_ITERATIONS, (session, *window))[0][0]
-                found.append((session, tokens + extra, requests, first, last))
+                found.append((session, tokens, requests, first, last))
         return found
 
     def _in_order(self, rows: list[_Row], first: int, last: int) -> list[_Row]:

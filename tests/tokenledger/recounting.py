@@ -74,6 +74,13 @@ RECOUNTED = {
         GROUP BY 1, 2 ORDER BY 1, 2""",
     "quarter_usage": f"""{_ENTRIES} SELECT at_ms / 900000, project, number, kind, {_SUMS}
         FROM numbered GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
+    "hours": f"""{_ENTRIES}, gaps AS ({_MISSING})
+        SELECT at_ms / 3600000 AS hour, kind, {_SUMS},
+            iif(kind = 0, coalesce((SELECT sum(partial) FROM gaps
+                WHERE quarter / 4 = at_ms / 3600000), 0), 0),
+            iif(kind = 0, coalesce((SELECT sum(missing) FROM gaps
+                WHERE quarter / 4 = at_ms / 3600000), 0), 0)
+        FROM numbered GROUP BY 1, 2 ORDER BY 1, 2""",
     "days": f"""{_ENTRIES}, gaps AS ({_MISSING})
         SELECT at_ms / 86400000 AS day, kind, {_SUMS},
             iif(kind = 0, coalesce((SELECT sum(partial) FROM gaps

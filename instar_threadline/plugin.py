@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pluggy
@@ -13,6 +13,7 @@ from instar_threadline import hookspecs
 from instar_threadline.bridge.wiring import BridgeParts, bridge_commands, bridge_parts
 from instar_threadline.commands import ThreadCommands
 from instar_threadline.routes import ThreadlineRoutes
+from instar_threadline.sample import conversations
 from instar_threadline.service import (
     INDEX_TICK,
     SOURCES_TICK,
@@ -66,6 +67,13 @@ class ThreadlinePlugin:
     @hookimpl
     def instar_commands(self, host: HostContext) -> Iterable[Command]:  # noqa: ARG002
         return [*ThreadCommands(self.service).commands(), *bridge_commands(self._new_bridge)]
+
+    @hookimpl
+    def instar_sample(self, host: HostContext, folder: Path) -> Mapping[str, Mapping[str, object]]:  # noqa: ARG002
+        recorder = self.service(host).recorder
+        for message in conversations(host.clock.now_ms()):
+            recorder.record(message)
+        return {}
 
     @hookimpl
     def instar_host_stopping(self, host: HostContext) -> None:  # noqa: ARG002

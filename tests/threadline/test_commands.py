@@ -1,0 +1,110 @@
+"""`instar threads ...`: what it prints, what it exits with, and what no message can make it do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from instar_host.cli import main
+from instar_host.lease import Lease
+from tests.threadline.logs import DAWN, GAIL, open_log, received, sent
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run `instar threads ...` on a state directory with two threads."""
+    monkeypatch.setenv("INSTAR_AUTH_TOKEN", "test-auth-token")
+    log = open_log(state_dir)
+    log.record(
+        [
+            received("the \x1b[31mground\x1b[0m truth", id="m-1"),
+            sent("under\u202estood", id="o-1"),
+            received("```\n# not a heading", thread_id="t-2", counterparty=GAIL, id="m-2"),
+        ]
+    )
+    log.close()
+
+    def instar(*arguments: str) -> tuple[int, str]:
+        code = main(["threads", *arguments, "--state-dir", str(state_dir)])
+        return code, capsys.readouterr().out
+
+    return instar
+
+
+def test_the_list_names_thread_agent_and_fingerprint(run: Run) -> None:
+    """One line a thread, the latest first."""
+    code, out = run("list")
+    assert code == 0
+    assert "t-1" in out
+    assert DAWN[:16] in out
+    assert json.loads(run("list", "--json")[1])["count"] == 2
+    assert json.loads(run("list", "--json", "--agent", "dawn")[1])["count"] == 2
+    assert json.loads(run("list", "--json", "--agent", GAIL)[1])["count"] == 1
+
+
+def test_no_message_can_drive_the_terminal(run: Run) -> None:
+    """Escapes and direction marks are printed as what they are."""
+    code, out = run("show", "t-1")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "\\x1b[31mground" in out
+
+
+def test_a_thread_that_is_not_there_is_a_one(run: Run) -> None:
+    """Exit 1, and the name is said."""
+    assert run("show", "nowhere")[0] == 1
+    assert run("export", "nowhere")[0] == 1
+
+
+def test_search_finds_or_exits_with_one(run: Run) -> None:
+    """Like grep: 0 with hits, 1 without."""
+    code, out = run("search", "GROUND")
+    assert (code, "«ground»" in out) == (0, True)
+    assert run("search", "absent words")[0] == 1
+    assert json.loads(run("search", "heading", "--json")[1])["count"] == 1
+
+
+def test_verify_says_both_answers(run: Run, state_dir: Path) -> None:
+    """C-67: 0 when everything verifies; 1, naming the first bad record, when not."""
+    code, out = run("verify")
+    assert (code, "integrity: ok   completeness: complete" in out) == (0, True)
+    path = state_dir / "threadline" / "inbox.jsonl.active"
+    path.write_bytes(path.read_bytes().replace(b"truth", b"TRUTH"))
+    code, out = run("verify")
+    assert (code, "altered at entry 2" in out) == (1, True)
+    verdict = json.loads(run("verify", "--json")[1])
+    assert (verdict["integrity"], verdict["ok"]) == ("broken", False)
+
+
+def test_export_is_whole(run: Run) -> None:
+    """JSON lines and Markdown hold every message; in Markdown a text is only ever text."""
+    lines = [json.loads(line) for line in run("export")[1].splitlines()]
+    assert sorted(line["id"] for line in lines) == ["m-1", "m-2", "o-1"]
+    out = run("export", "t-2", "--format", "markdown")[1]
+    assert "````text\n```\n# not a heading\n````\n" in out
+
+
+def test_reading_needs_no_lease(run: Run, state_dir: Path) -> None:
+    """While another process keeps the index, the commands read what it has."""
+    run("list")
+    lease = Lease(state_dir)
+    assert lease.try_acquire()
+    try:
+        assert run("list")[0] == 0
+        assert run("verify")[0] == 0
+    finally:
+        lease.release()
+
+
+def test_wrong_usage_is_a_two(run: Run) -> None:
+    """A flag that says nothing sensible is an error with its name."""
+    assert run("list", "--since", "yesterday")[0] == 2
+    assert run("list", "--limit", "0")[0] == 2

@@ -4,7 +4,7 @@
 import uPlot from "./vendor/uPlot.esm.js";
 
 import { filled, next, placeOf, stacked } from "./buckets.js";
-import { renew } from "./keep.js";
+import { renewer } from "./keep.js";
 import { KINDS } from "./kinds.js";
 
 const HEIGHT_PX = 240;
@@ -14,6 +14,7 @@ const HINT = "Press a kind to hide it; drag over bars to look closer";
 
 export function chart(api, zoom) {
   const { h, replace } = api;
+  const renew = renewer(replace);
   const title = h("h2", null, "Tokens");
   const legend = h("div", { class: "legend", role: "group", "aria-label": "Kinds of tokens shown" });
   const when = h("p", { class: "legend-when small muted" });
@@ -52,7 +53,7 @@ export function chart(api, zoom) {
     if (same) plot.setData(columns(), true);
     else draw();
     read(null);
-    renew(numbers, [buckets, span.bucket], replace, () => table(buckets, span));
+    renew(numbers, [buckets, span.bucket], () => table(buckets, span));
   }
 
   // Drawn from the tallest sum to the lowest, so that each kind shows above the ones below it.

@@ -1,18 +1,19 @@
 // The numbers that come first, and in one plain sentence what they leave out.
 
 import { filled } from "./buckets.js";
-import { renew } from "./keep.js";
+import { renewer } from "./keep.js";
 import { KINDS } from "./kinds.js";
 import { spark } from "./spark.js";
 
 export function headline(api) {
   const { h, format, replace } = api;
+  const renew = renewer(replace);
   const element = h("section", { class: "headline", "aria-label": "Totals" });
 
   function update({ summary, series, span, now }) {
     const buckets = filled(series, { ...span, now });
     const minute = Math.floor(now / 60_000); // "3 minutes ago" grows old
-    renew(element, [summary, buckets, minute], replace, () => [hero(summary), figures(summary, buckets), partial(summary)]);
+    renew(element, [summary, buckets, minute], () => [hero(summary), figures(summary, buckets), partial(summary)]);
   }
 
   function hero(summary) {

@@ -1,17 +1,18 @@
 // Replaces what an element holds without taking the keyboard away: the focus returns to the element with the same
 // `data-key`, and what has not changed is not touched.
 
-const shown = new WeakMap();
-
-// Calls `make` and shows what it gives, unless `state` is what was shown last.
-export function renew(element, state, replace, make) {
-  const said = JSON.stringify(state);
-  if (shown.get(element) === said) return;
-  shown.set(element, said);
-  keeping(element, () => replace(element, make()));
+// renew(element, state, make): shows in the element what `make` gives, unless `state` is what was shown last.
+export function renewer(replace) {
+  const shown = new WeakMap();
+  return (element, state, make) => {
+    const said = JSON.stringify(state);
+    if (shown.get(element) === said) return;
+    shown.set(element, said);
+    keeping(element, () => replace(element, make()));
+  };
 }
 
-export function keeping(element, change) {
+function keeping(element, change) {
   const active = document.activeElement;
   const key = element.contains(active) ? active.dataset.key : undefined;
   change();

@@ -1,6 +1,6 @@
 // The tables of the overview: sessions, projects, models, and sessions that have gone quiet.
 
-import { renew } from "./keep.js";
+import { renewer } from "./keep.js";
 
 export const FIRST_ROWS = 10;
 const MOST_ROWS = 500;
@@ -8,6 +8,7 @@ const MOST_ROWS = 500;
 // `limits` says how many rows each list wants; `more(list)` asks for longer ones.
 export function lists(api, { open, limits, more }) {
   const { h, format, replace } = api;
+  const renew = renewer(replace);
   const cards = {
     sessions: card("Sessions", "sessions"),
     projects: card("Projects", "projects"),
@@ -34,7 +35,7 @@ export function lists(api, { open, limits, more }) {
 
   function show(name, state, make, isCut) {
     const { body } = cards[name];
-    renew(body, [state, isCut, limits[name]], replace, () => [make(), isCut && limits[name] < MOST_ROWS && moreButton(name)]);
+    renew(body, [state, isCut, limits[name]], () => [make(), isCut && limits[name] < MOST_ROWS && moreButton(name)]);
   }
 
   function moreButton(name) {

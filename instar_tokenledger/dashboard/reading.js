@@ -1,7 +1,7 @@
 // How reading fares: what is being read now, what could not be counted, and where it looked when there is nothing.
 
 import { copyable } from "./command.js";
-import { renew } from "./keep.js";
+import { renewer } from "./keep.js";
 
 const DAY_MS = 86_400_000;
 const MUCH_FILES = 20;
@@ -25,6 +25,7 @@ const REASONS = {
 
 export function reading(api) {
   const { h, format, replace } = api;
+  const renew = renewer(replace);
   const banner = h("div", { class: "banner", role: "status" });
   const body = h("div", { class: "list-body" });
   const card = h("section", { class: "card card-quiet", "aria-label": "Reading" }, h("div", { class: "card-head" }, h("h2", null, "Reading")), body);
@@ -48,8 +49,9 @@ export function reading(api) {
 
   function render() {
     const now = current(status, live);
-    renew(banner, now, replace, () => [now.trouble && troubleNote(now.trouble), now.much && progressNote(now)]);
-    renew(body, [status, now], replace, () => [summaryLine(now), olderFiles(status, api), watching(status), ownTotals(status.agentsOwnTotals), skips(status.skips), errors(status.errors), notes(status.notes)]);
+    renew(banner, now, () => [now.trouble && troubleNote(now.trouble), now.much && progressNote(now)]);
+    const { lookedAt, tick, ...lasting } = status;
+    renew(body, [lasting, now], () => [summaryLine(now), olderFiles(status, api), watching(status), ownTotals(status.agentsOwnTotals), skips(status.skips), errors(status.errors), notes(status.notes)]);
   }
 
   function troubleNote(reason) {

@@ -1,6 +1,6 @@
 // One session: what it used, and its requests, each down to the line it came from.
 
-import { renew } from "./keep.js";
+import { renewer } from "./keep.js";
 import { lastPart } from "./lists.js";
 import { recordOf } from "./record.js";
 
@@ -8,6 +8,7 @@ export const PAGE_ROWS = 100;
 
 export function sessionView(api, { close, more }) {
   const { h, format, replace } = api;
+  const renew = renewer(replace);
   const heading = h("h1", { tabindex: "-1" });
   const facts = h("div", { class: "session-facts" });
   const body = h("div", { class: "list-body" });
@@ -24,9 +25,9 @@ export function sessionView(api, { close, more }) {
   function update({ session, requests }) {
     if (shown?.sessionId !== session.sessionId) opened.clear();
     shown = session;
-    renew(heading, session.projectPath, replace, () => lastPart(session.projectPath) ?? "No project");
-    renew(facts, session, replace, () => factsOf(session));
-    renew(body, [requests, [...opened]], replace, () => [table(requests), rest(requests, session)]);
+    renew(heading, session.projectPath, () => lastPart(session.projectPath) ?? "No project");
+    renew(facts, session, () => factsOf(session));
+    renew(body, [requests, [...opened]], () => [table(requests), rest(requests, session)]);
   }
 
   function factsOf(session) {

@@ -129,21 +129,25 @@ export async function mount(root, api) {
 
   function fail(error, pauseMs) {
     stage.removeAttribute("aria-busy");
-    const stop = /[.!?]$/.test(error.message) ? "" : ".";
-    const again = pauseMs === null ? "" : `${stop} Trying again in ${api.format.duration(pauseMs)}.`;
+    const message = sentences(error, pauseMs);
     if (shows === null || shows === "failed" || pauseMs === null) {
       shows = "failed";
       replace(notice);
-      const state = api.failed(error, refresh.now);
-      state.querySelector("p").append(again);
+      const state = api.failed({ title: error.title, message }, refresh.now);
       const back = api.params.session !== undefined && h("button", { type: "button", class: "button button-quiet", onclick: () => api.navigate({ session: null }) }, "← All sessions");
       replace(stage, state, back);
       return;
     }
     replace(
       notice,
-      h("div", { class: "note", "data-tone": "bad" }, h("p", null, h("strong", null, error.title ?? "These numbers are not up to date"), ". ", error.message, again), h("button", { type: "button", class: "button button-small", onclick: refresh.now }, "Try now")),
+      h("div", { class: "note", "data-tone": "bad" }, h("p", null, h("strong", null, error.title ?? "These numbers are not up to date"), ". ", message), h("button", { type: "button", class: "button button-small", onclick: refresh.now }, "Try now")),
     );
+  }
+
+  function sentences(error, pauseMs) {
+    if (pauseMs === null) return error.message;
+    const what = error.status === 0 ? "Is `instar serve` still running?" : error.message;
+    return `${what}${/[.!?]$/.test(what) ? "" : "."} Trying again in ${api.format.duration(pauseMs)}.`;
   }
 
   function showMore(name) {

@@ -1,4 +1,4 @@
-"""One browser for all page tests; each test gets its own profile and its own host."""
+"""A browser for page tests; each test gets its own profile and its own host."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class OpenTab(Protocol):
     def __call__(self, running: RunningHost, **options: Any) -> Tab: ...
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium."""
+    """Chromium, for one module: while it runs, no other test could run a loop of its own."""
     with chromium() as found:
         yield found
 

@@ -209,3 +209,22 @@ def test_a_page_that_nobody_sees_holds_no_connection(
     page.wait_for_function(
         f"() => Number(document.querySelector('{TOTAL}').dataset.total) > {before}"
     )
+
+
+def test_a_host_that_is_gone_is_said_and_waited_for(
+    ledger: ServedLedger, open_tab: OpenTab
+) -> None:
+    """Without an answer the page keeps its numbers, says what to look at, and comes back alone."""
+    ledger.write("session-1.jsonl", ledger.line(1))
+    ledger.serve()
+    tab = open_tab(ledger.running)
+    page = tab.open("tab=tokens&range=24h")
+    page.wait_for_selector(TOTAL)
+    tab.context.set_offline(True)
+    page.locator('[data-key="range 7d"]').click()
+    page.locator(".notice").get_by_text("The host does not answer").wait_for()
+    assert "instar serve" in page.locator(".notice").inner_text()
+    assert page.locator(TOTAL).is_visible()
+    tab.context.set_offline(False)
+    page.locator(".notice .note").wait_for(state="detached")
+    page.locator('[data-key="range 7d"][aria-pressed=true]').wait_for()

@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from instar_host import HostContext, hookimpl
 from instar_host.plugins import PluginStatus
 from instar_host.store.tail import Lines, iter_lines
 from instar_host.testing import MakeHost
+from instar_tokenledger.batch import Batch
 from instar_tokenledger.ingest import Budget
 from instar_tokenledger.plugin import TokenLedgerPlugin, sources_of
 from instar_tokenledger.service import LedgerService
-from instar_tokenledger.usage import CostState, Counters, Decoded, Iteration, TokenSource, UsageRow
+from instar_tokenledger.third_party import guarded
+from instar_tokenledger.usage import (
+    CostState,
+    Counters,
+    Decoded,
+    Iteration,
+    Semantics,
+    TokenSource,
+    UsageRow,
+)
 from tests.tokenledger.homes import EVER, said
+from tests.tokenledger.test_readings import Book
 
 Decode = Callable[[Lines, bytes], Decoded]
 
@@ -280,3 +293,40 @@ def test_running_totals_of_a_real_source_go_through_files_and_restarts(both: Nei
     both.write(b"10", b"25", b"60", name="copy.log")
     both.scan(decode, semantics="cumulative")
     assert both.tokens()["theirs"] == 60
+
+
+junk = st.one_of(
+    st.none(), st.booleans(), st.floats(), st.binary(max_size=4), st.just(()), st.just("\ud800"),
+    st.integers(), st.sampled_from((2**40, 2**53, 2**63, 10**30, -1)), st.text(max_size=4),
+)  # fmt: skip
+numbers = st.lists(junk, max_size=9).map(lambda values: Counters(*values))
+FIELDS = [name for name in UsageRow.__struct_fields__ if name != "counters"]
+fields = st.dictionaries(st.sampled_from(FIELDS), junk, max_size=2)
+odd_rows = st.tuples(fields, st.one_of(st.just({}), numbers.map(lambda n: {"counters": n}))).map(
+    lambda some: msgspec.structs.replace(row(1, request_id="good"), **some[1], **some[0])
+)
+
+
+@given(st.lists(odd_rows, max_size=4), st.sampled_from(get_args(Semantics)))
+@settings(deadline=None, max_examples=200)
+def test_no_row_whatever_is_in_it_fails_a_commit(
+    rows: list[UsageRow], semantics: Semantics
+) -> None:
+    """What passes the guard can be committed, and what cannot be committed does not pass."""
+    good_row = row(3, request_id="good")
+    source = TokenSource(
+        name="theirs",
+        roots=list,
+        selects=bool,
+        decode=lambda _lines, _state: Decoded(rows=[*rows, good_row]),
+        semantics=semantics,
+    )
+    decoded = guarded(source, lambda _words: None).decode(Lines(data=b"abcd\n", offset=0), b"")
+    book = Book()
+    batch = Batch()
+    (batch.add_readings if semantics == "cumulative" else batch.add)("theirs", b"/a", decoded)
+    book.ledger.commit(batch)
+    assert good_row in decoded.rows
+    assert sum(decoded.skips.values()) + len(decoded.rows) == len(rows) + 1
+    book.assert_totals_are_those_of_the_requests()
+    book.connection.close()

@@ -121,16 +121,30 @@ export function reading(api) {
 }
 
 // Files that are left alone because of their age, and how to have them read.
-export function olderFiles({ files, bytes, maxFileAgeMs }, api) {
+export function olderFiles({ files, bytes, maxFileAgeMs, lease }, api) {
   if (!files.tooOld) return null;
-  const { h, format } = api;
+  const { h, format, replace } = api;
   const days = maxFileAgeMs ? `for more than ${format.number(Math.round(maxFileAgeMs / DAY_MS))} days` : "for long";
+  const said = h("span", { class: "small", role: "status" });
+  const button = h("button", { type: "button", class: "button button-small", "data-key": "read older", onclick: readAll }, "Read them now");
+
+  async function readAll() {
+    button.disabled = true;
+    try {
+      await api.post("tokens/scan", { all: true });
+      replace(said, "Reading …");
+    } catch (error) {
+      button.disabled = false;
+      replace(said, error.message);
+    }
+  }
+
   const which = files.tooOld === 1 ? "One older file" : `${format.number(files.tooOld)} older files`;
   return h(
     "div",
     { class: "older" },
-    h("p", null, `${which} (${format.bytes(bytes.tooOld)}) not written to ${days} ${files.tooOld === 1 ? "is" : "are"} not read by itself. To count everything:`),
-    copyable("instar tokens scan", api),
+    h("p", null, `${which} (${format.bytes(bytes.tooOld)}) not written to ${days} ${files.tooOld === 1 ? "is" : "are"} not read unasked. `, !lease.held && "To count everything:"),
+    lease.held ? h("p", { class: "command" }, button, said) : copyable("instar tokens scan", api),
   );
 }
 

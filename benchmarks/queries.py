@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--routes", default="", help="only paths that contain this")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--ledger", type=Path, help="the state directory of a ledger to ask instead")
+    parser.add_argument("--ledger", type=Path, help="state directory of another ledger to ask")
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "instar-benchmarks"
     )

@@ -33,7 +33,7 @@ from instar_threadline.bridge.schema import open_bridge_database, open_bridge_re
 from instar_threadline.bridge.settings import BridgeSettingsStore
 from instar_threadline.bridge.sinks import LOST_AT_A_HOST, HostChat, SinkWorker, target_of
 from instar_threadline.bridge.status import BridgeStatus
-from instar_threadline.bridge.target import GROUP_PACE, PRIVATE_PACE
+from instar_threadline.bridge.target import GROUP_PACE, PRIVATE_PACE, Pace
 from instar_threadline.bridge.topics import Topics
 from instar_threadline.bridge.voices import PluginVoices
 from instar_threadline.bridge.watch import ChatOptions, Settled
@@ -62,6 +62,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     keyring: Callable[[], Keyring]
     agent: Callable[[], str]
     """This agent's name in headers and topics."""
+    pace: Pace | None = None
+    """Another pace than Telegram's, for a server of one's own."""
 
 
 class _Parts(Struct, kw_only=True):
@@ -85,6 +87,7 @@ class Bridge:
         self._options, self._quiet, self.zone = self._read_options()
         self.keyring = around.keyring
         self.agent = around.agent
+        self._pace = around.pace
         self._voices = PluginVoices(around.host)
         self._opening = threading.RLock()
         self._parts: _Parts | None = None
@@ -293,6 +296,8 @@ class Bridge:
 
     def _configured(self) -> tuple[str, ...]:
         """What is wrong with the connection, for a process that has not opened it."""
+        if not self.is_on():
+            return ()
         try:
             self._connection = self._connection or find_connection(self.host.config)
         except InstarError as error:
@@ -323,7 +328,7 @@ class Bridge:
             target=CHAT_TARGET,
             chat_id=chat_id,
             local_name=self.agent(),
-            pace=PRIVATE_PACE if chat_id > 0 else GROUP_PACE,
+            pace=self._pace or (PRIVATE_PACE if chat_id > 0 else GROUP_PACE),
             zone=self.zone,
         )
         return ChatWorker(

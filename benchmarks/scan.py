@@ -107,7 +107,7 @@ class Bench:
         for file in range(GROWING):
             self._lines += 1
             with open(folder / f"{file:08d}-0000-4000-8000-000000000000.jsonl", "ab") as out:
-                out.write(_line(file, self._lines))
+                out.write(transcript_line(file, self._lines))
 
     def ledger_bytes(self) -> int:
         """Everything that our scan left on disk."""
@@ -178,7 +178,8 @@ def _ccusage(answer: dict[str, Any]) -> Tokens:
     return Tokens(total["inputTokens"], total["outputTokens"], cache)
 
 
-def _line(file: int, number: int) -> bytes:
+def transcript_line(file: int, number: int) -> bytes:
+    """A request of its own in the session of the growing file."""
     usage = {
         "input_tokens": 7,
         "cache_creation_input_tokens": 1_000,
@@ -209,15 +210,16 @@ def _line(file: int, number: int) -> bytes:
 
 
 def _weight(tree: Path) -> str:
-    files = [entry.stat().st_size for entry in _files(tree)]
+    files = [entry.stat().st_size for entry in transcripts(tree)]
     return f"{len(files)} files, {sum(files) / 1e6:.0f} MB"
 
 
-def _files(tree: Path) -> Iterator[os.DirEntry[str]]:
+def transcripts(tree: Path) -> Iterator[os.DirEntry[str]]:
+    """Every transcript below a folder."""
     with contextlib.closing(os.scandir(tree)) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _files(Path(entry.path))
+                yield from transcripts(Path(entry.path))
             elif entry.name.endswith(".jsonl"):
                 yield entry
 

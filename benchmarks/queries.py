@@ -21,6 +21,7 @@ import msgspec
 
 from benchmarks.measure import at_share
 from benchmarks.year import DAY_MS, END_MS, Shape, ledger_of
+from instar_host.clock import Clock
 from instar_host.config import Config
 from instar_host.host import host_context
 from instar_host.plugins import Plugins
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def time_routes(state_dir: Path, calls: int, seed: int, only: str = "") -> list[Figure]:
     """Figures of every route whose path contains `only`, each window apart."""
-    host = benchmark_host(state_dir)
+    host = benchmark_host(state_dir, StandingClock())
     service = LedgerService(host, list)
     sessions = _sessions(service)
     found = []
@@ -103,11 +104,11 @@ def time_routes(state_dir: Path, calls: int, seed: int, only: str = "") -> list[
     return found
 
 
-def benchmark_host(state_dir: Path) -> HostContext:
-    """A host around a ledger at the end of its year; nothing of this machine's is looked at."""
+def benchmark_host(state_dir: Path, clock: Clock) -> HostContext:
+    """A host around a ledger; nothing of this machine's is looked at."""
     config = Config.load(state_dir, {})
     plugins = Plugins.load(config, entry_points=(), given={"tokenledger": TokenLedgerPlugin()})
-    return host_context(state_dir, config, plugins, clock=StandingClock())
+    return host_context(state_dir, config, plugins, clock=clock)
 
 
 def table(figures: Sequence[Figure]) -> str:

@@ -133,6 +133,7 @@ def test_a_second_old_ledger_is_not_lost_over_the_first(home: LedgerHome) -> Non
     assert is_old_ledger(home.database)
 
 
+@pytest.mark.faults
 def test_many_rows_take_several_commits(home: LedgerHome) -> None:
     """A year of rows is imported in bounded batches."""
     rows = [old_row(f"r{i}", ts=START_MS + i, session_id=f"s{i % 7}") for i in range(10_500)]

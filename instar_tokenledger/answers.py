@@ -17,30 +17,34 @@ EVERYTHING = Window(0, END_OF_TIME)
 
 def summary(reading: Reading, window: Window) -> Json:
     """`{sinceMs, summary}`."""
-    return {**_span(window), "summary": reading.totals.summary(window)}
+    whole = reading.totals.answerable(window)
+    return {**_span(reading, window), "summary": reading.totals.summary(whole)}
 
 
 def sessions(reading: Reading, window: Window, limit: int, offset: int) -> Json:
     """`{sinceMs, limit, offset, total, sessions}`, most tokens first."""
+    whole = reading.totals.answerable(window)
     return {
-        **_span(window),
+        **_span(reading, window),
         "limit": limit,
         "offset": offset,
-        "total": reading.sessions.count(window),
-        "sessions": reading.sessions.top(window, limit, offset),
+        "total": reading.sessions.count(whole),
+        "sessions": reading.sessions.top(whole, limit, offset),
     }
 
 
 def projects(reading: Reading, window: Window, limit: int, offset: int) -> Json:
     """`{sinceMs, limit, offset, projects}`, most tokens first."""
-    found = reading.totals.by_project(window, limit, offset)
-    return {**_span(window), "limit": limit, "offset": offset, "projects": found}
+    whole = reading.totals.answerable(window)
+    found = reading.totals.by_project(whole, limit, offset)
+    return {**_span(reading, window), "limit": limit, "offset": offset, "projects": found}
 
 
 def models(reading: Reading, window: Window, limit: int, offset: int) -> Json:
     """`{sinceMs, limit, offset, models}`, most tokens first."""
-    found = reading.totals.by_model(window, limit, offset)
-    return {**_span(window), "limit": limit, "offset": offset, "models": found}
+    whole = reading.totals.answerable(window)
+    found = reading.totals.by_model(whole, limit, offset)
+    return {**_span(reading, window), "limit": limit, "offset": offset, "models": found}
 
 
 def orphans(reading: Reading, idle_ms: int, now_ms: int, limit: int, offset: int) -> Json:
@@ -51,8 +55,9 @@ def orphans(reading: Reading, idle_ms: int, now_ms: int, limit: int, offset: int
 
 def series(reading: Reading, window: Window, bucket: Bucket, zone: Zone) -> Json:
     """`{sinceMs, bucket, tz, series}`: what each hour or day of a time zone used."""
-    found = bucketed(reading.totals.series(window, bucket, zone.info))
-    return {**_span(window), "bucket": bucket, "tz": zone.name, "series": found}
+    whole = reading.totals.answerable(window)
+    found = bucketed(reading.totals.series(whole, bucket, zone.info))
+    return {**_span(reading, window), "bucket": bucket, "tz": zone.name, "series": found}
 
 
 def session(reading: Reading, name: str, limit: int, offset: int) -> Json | None:
@@ -67,6 +72,7 @@ def session(reading: Reading, name: str, limit: int, offset: int) -> Json | None
 def status(reading: Reading, health: Health, ledger_bytes: int, more: Mapping[str, Any]) -> Json:
     """How far reading has come, and what could not be read."""
     stored = reading.totals.contents()
+    horizon = reading.totals.horizon()
     progress = health.progress
     waiting_bytes = progress.bytes_waiting if progress else 0
     rate = health.bytes_per_s
@@ -97,6 +103,11 @@ def status(reading: Reading, health: Health, ledger_bytes: int, more: Mapping[st
         "lookedAt": health.looked_at_ms,
         "maxFileAgeMs": health.max_age_ms,
         "watch": health.watch,
+        "detail": {
+            "days": health.detail_days,
+            "fromMs": horizon.detail_from_ms or None,
+            "sealedBeforeMs": horizon.sealed_before_ms or None,
+        },
         **more,
     }
 
@@ -109,6 +120,12 @@ def _state(health: Health) -> str:
     return "up-to-date" if health.progress.caught_up else "catching-up"
 
 
-def _span(window: Window) -> Json:
+def _span(reading: Reading, window: Window) -> Json:
+    """What was asked for, and from when on the answer is exact to the millisecond, where it is not
+    so from the beginning: before that it is at quarters of an hour."""
     until = None if window.until >= EVERYTHING.until else window.until
-    return {"sinceMs": window.since, "untilMs": until}
+    span: Json = {"sinceMs": window.since, "untilMs": until}
+    exact_from_ms = reading.totals.horizon().detail_from_ms
+    if window.since < exact_from_ms:
+        span["exactFromMs"] = exact_from_ms
+    return span

@@ -57,6 +57,15 @@ class LedgerSettings(Settings, frozen=True, kw_only=True):
             " `watch` extra is installed"
         ),
     ] = True
+    detail_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="requests older than this are replaced by what they add up to, by quarter"
+            " of an hour; totals stay; 0: all detail is kept",
+            extra={"unit": "days"},
+        ),
+    ] = 0
     daily_backups: Annotated[
         int, Meta(ge=0, le=30, description="verified daily backups kept; 0: none are made")
     ] = 3

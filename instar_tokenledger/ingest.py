@@ -32,6 +32,8 @@ much again."""
 SLICE_BYTES = 16 << 20
 """Of one file between two looks at the clock: also what a line too long is passed over by."""
 FORGOTTEN_A_COMMIT = 2_000
+SEALED = "sealed"
+"""Skipped because the detail of its time was let go of."""
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,7 @@ class Ingest:
         self._batch_rows: dict[bytes, tuple[int, int]] = {}
         """Files of the batch: number, and how far they had been read before it."""
         self._roots: dict[bytes, Root] = {}
+        self._sealed_before_ms = 0
 
     @property
     def progress(self) -> Progress:
@@ -165,6 +168,7 @@ class Ingest:
         Leaving the iterator early, or an error of the database, loses nothing that was committed.
         """
         spent = Spent(budget, self._clock)
+        self._sealed_before_ms = self._ledger.horizon.sealed_before_ms
         try:
             while not spent.out() and not stopping():
                 row = self._catalog.take()
@@ -236,8 +240,10 @@ class Ingest:
                     spent.bytes += block.length
                 else:
                     decoded = source.decode(block, state)
-                    self._take(source, path, decoded)
                     state, skips = decoded.state, dict(decoded.skips)
+                    sealed = self._take(source, path, decoded)
+                    if sealed:
+                        skips[SEALED] = sealed
                     spent.bytes += len(block.data)
                     spent.rows += len(decoded.rows)
                 self._batch.reach(path, source.name, tail.mark(), state, skips, restarted=restarted)
@@ -263,11 +269,19 @@ class Ingest:
         self._batch_bytes += count
         self._catalog.advance(row, count)
 
-    def _take(self, source: TokenSource, path: bytes, decoded: Decoded) -> None:
+    def _take(self, source: TokenSource, path: bytes, decoded: Decoded) -> int:
+        """Returns how many rows lie below the horizon and were left out: whether they were counted
+        before cannot be told any more."""
         if source.semantics == "cumulative":
             self._batch.add_readings(source.name, path, decoded)
-        else:
-            self._batch.add(source.name, path, decoded)
+            return 0
+        sealed = 0
+        if self._sealed_before_ms:
+            rows = [row for row in decoded.rows if row.at_ms >= self._sealed_before_ms]
+            sealed = len(decoded.rows) - len(rows)
+            decoded = msgspec.structs.replace(decoded, rows=rows) if sealed else decoded
+        self._batch.add(source.name, path, decoded)
+        return sealed
 
     def _take_unfinished(self, source: TokenSource, path: bytes, tail: Tail, state: bytes) -> None:
         """A whole object without its newline counts now; the mark stays before it, and merging is

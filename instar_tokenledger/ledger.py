@@ -19,6 +19,7 @@ from instar_tokenledger import readings
 from instar_tokenledger.batch import Batch, FileProgress
 from instar_tokenledger.interning import Interned
 from instar_tokenledger.meeting import Meeting
+from instar_tokenledger.retention import Horizon, horizon_of
 from instar_tokenledger.rollups import Totals
 from instar_tokenledger.schema import COUNTERS
 from instar_tokenledger.usage import CostState
@@ -56,6 +57,11 @@ class Ledger:
     @property
     def connection(self) -> apsw.Connection:
         return self._connection
+
+    @property
+    def horizon(self) -> Horizon:
+        """From when on there is detail, and below which instant nothing is added any more."""
+        return horizon_of(self._connection)
 
     def close(self) -> None:
         sqlite.close_writer(self._connection)

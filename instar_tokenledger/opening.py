@@ -47,6 +47,8 @@ def open_ledger(state_dir: Path, clock: Clock) -> tuple[apsw.Connection, list[st
     if found.state == "foreign" and is_old_ledger(path):
         aside = take_over(path)
         notes.append(f"Took over the ledger of instar 0.28; the old file is now {shown(aside)}.")
+    if found.state == "missing":
+        notes += _restore_missing(path, state_dir, clock)
     try:
         return _open(path), notes
     except CorruptStore as error:
@@ -59,6 +61,24 @@ def _open(path: str) -> apsw.Connection:
     return sqlite.open_writer(
         path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous="NORMAL"
     )
+
+
+def _restore_missing(path: str, state_dir: Path, clock: Clock) -> list[str]:
+    """A ledger that is gone while a backup is there was lost half-way through being replaced, or
+    by mistake: what its transcripts no longer hold is in the backup alone."""
+    source = backups.newest_good_backup(
+        backup_folder(state_dir), STEM, application_id=APPLICATION_ID
+    )
+    if source is None:
+        return []
+    if any(os.path.lexists(path + suffix) for suffix in ("-journal", "-wal", "-shm")):
+        quarantine(path, "left behind", clock.now_ms())
+    backups.restore(source, path)
+    sentence = (
+        f"The ledger was missing and {shown(source)} was restored. To begin anew, move the"
+        " backups away as well."
+    )
+    return [sentence]
 
 
 def _replace(path: str, state_dir: Path, clock: Clock) -> str:

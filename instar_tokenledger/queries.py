@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from instar_tokenledger.accounting import CHARS_PER_TOKEN
+from instar_tokenledger.retention import Horizon, horizon_of
 from instar_tokenledger.rollups import FALLBACK, MESSAGE, QUARTERS_AN_HOUR, total
 from instar_tokenledger.schema import DAY_MS, PARTIAL, QUARTER_MS
 from instar_tokenledger.series import Bucket, Run, runs, start_in, start_of
@@ -90,10 +91,12 @@ _IN_BUCKETS = f"""
 """
 _IDLE = """u.last_ms >= ?2 AND u.first_ms < ?1 AND NOT EXISTS (
     SELECT 1 FROM places CROSS JOIN requests ON requests.place = places.id
-    WHERE places.session = u.session AND at_ms >= ?1 AND at_ms < ?2{more})"""
+    WHERE places.session = u.session AND at_ms >= ?1 AND at_ms < ?2{more}) AND NOT EXISTS (
+    SELECT 1 FROM pruned
+    WHERE pruned.session = u.session AND first_ms >= ?1 AND last_ms < ?2{pruned})"""
 SESSIONS_ACTIVE = f"""
     SELECT (SELECT count(*) FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?2)
-        - (SELECT count(*) FROM session_totals u WHERE {_IDLE.format(more="")})
+        - (SELECT count(*) FROM session_totals u WHERE {_IDLE.format(more="", pruned="")})
 """
 """A session that begins or ends inside the window was active there; only those that do neither,
 and they are few, have to be looked into."""
@@ -104,9 +107,21 @@ _PROJECT_SESSIONS = """
 _PROJECT_SESSIONS_IDLE = f"""
     SELECT u.project, count(*) FROM session_totals t JOIN session_usage u USING (session)
     WHERE t.last_ms >= ?2 AND t.first_ms < ?1
-    AND {_IDLE.format(more=" AND coalesce(places.project, 0) = u.project")} GROUP BY u.project
+    AND {
+    _IDLE.format(
+        more=" AND coalesce(places.project, 0) = u.project",
+        pruned=" AND pruned.project = u.project",
+    )
+} GROUP BY u.project
 """
-_ENDS_AT_EDGE = f"SELECT min(at_ms), max(at_ms) FROM {_AT_EDGE} WHERE {_EDGE_QUARTERS}"
+_ENDS_AT_EDGE = f"""
+    SELECT min(first_ms), max(last_ms) FROM (
+        SELECT min(at_ms) AS first_ms, max(at_ms) AS last_ms FROM {_AT_EDGE} WHERE {_EDGE_QUARTERS}
+        UNION ALL
+        SELECT min(first_ms), max(last_ms) FROM pruned
+        WHERE {_EDGE_QUARTERS} AND first_ms >= ?1 AND last_ms < ?2
+    )
+"""
 
 
 class _Unit(NamedTuple):
@@ -237,6 +252,20 @@ class Queries:
             else:
                 found.append((begin, first))
         return found
+
+    def answerable(self, window: Window) -> Window:
+        """The window, at whole quarters where the detail was let go of. Both ends go back to the
+        quarter's beginning, so that two windows that meet still do."""
+        detail_from_ms = self.horizon().detail_from_ms
+        since, until = (
+            at_ms // QUARTER_MS * QUARTER_MS if at_ms < detail_from_ms else at_ms
+            for at_ms in window
+        )
+        return Window(since, until)
+
+    def horizon(self) -> Horizon:
+        """From when on there is detail."""
+        return horizon_of(self._connection)
 
     def contents(self) -> Json:
         """How much the ledger holds, whatever the window: files, bytes, requests, sessions,

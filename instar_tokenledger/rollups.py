@@ -286,8 +286,11 @@ def _write_sessions(
 def _look_up_span(connection: apsw.Connection, session: int, project: int) -> None:
     """Find first and last again, for a session one of whose requests changed or went."""
     ((first, last),) = connection.execute(
-        "SELECT min(at_ms), max(at_ms) FROM places JOIN requests ON requests.place = places.id"
-        " WHERE session = ? AND coalesce(project, 0) = ?",
+        "SELECT min(first_ms), max(last_ms) FROM ("
+        "SELECT min(at_ms) AS first_ms, max(at_ms) AS last_ms"
+        " FROM places JOIN requests ON requests.place = places.id"
+        " WHERE session = ?1 AND coalesce(project, 0) = ?2 UNION ALL"
+        " SELECT min(first_ms), max(last_ms) FROM pruned WHERE session = ?1 AND project = ?2)",
         (session, project),
     ).fetchall()
     if first is None:
@@ -310,11 +313,11 @@ def _settle_projects(connection: apsw.Connection, sessions: list[int]) -> None:
         (json.dumps(sessions),),
     ).fetchall()
     connection.executemany(
-        "UPDATE session_totals SET project = (SELECT coalesce(project, 0) FROM places"
+        "UPDATE session_totals SET project = coalesce((SELECT coalesce(project, 0) FROM places"
         " JOIN requests ON requests.place = places.id"
         " LEFT JOIN files ON files.id = file LEFT JOIN folders ON folders.id = folder"
         " WHERE places.session = ?1 AND at_ms = first_ms"
-        " ORDER BY file IS NULL, folders.path || '/' || files.name, offset LIMIT 1)"
+        " ORDER BY file IS NULL, folders.path || '/' || files.name, offset LIMIT 1), project)"
         " WHERE session = ?1",
         rivalled,
     )

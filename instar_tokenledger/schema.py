@@ -270,6 +270,27 @@ CREATE TABLE readings (
 CREATE INDEX readings_total ON readings (total, at_ms);
 """
 
+PRUNED = """
+-- Where detail begins, once some was let go of; see `retention`.
+CREATE TABLE horizon (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    detail_from_ms INTEGER NOT NULL,
+    sealed_before_ms INTEGER NOT NULL
+) STRICT;
+-- What stands in place of requests that were let go of.
+CREATE TABLE pruned (
+    session INTEGER NOT NULL,
+    project INTEGER NOT NULL,
+    quarter INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    PRIMARY KEY (session, project, quarter)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX pruned_quarter ON pruned (quarter, first_ms, last_ms);
+"""
+
 QUARTER_MS = 15 * 60 * 1000
 DAY_MS = 24 * 60 * 60 * 1000
 DAYS_A_BLOCK = 32
@@ -285,5 +306,6 @@ MIGRATIONS = (
     Migration(title="requests and where they came from", script=TABLES),
     Migration(title="totals by quarter, day and session", script=ROLLUPS),
     Migration(title="readings of running totals", script=READINGS),
+    Migration(title="what stays of pruned detail", script=PRUNED),
 )
 """The n-th leads to schema version n. A released one is never changed: another is added."""

@@ -18,8 +18,9 @@ import msgspec
 
 from instar_host.errors import ConfigError, InstarError, reason
 from instar_host.records import HostContext
-from instar_host.store import backups, sqlite
+from instar_host.store import backups, policy, sqlite
 from instar_host.store.errors import MissingStore, StoreError, shown
+from instar_tokenledger import retention
 from instar_tokenledger.config import SECTION, LedgerSettings
 from instar_tokenledger.events import LedgerEvents
 from instar_tokenledger.ingest import Budget, Ingest, Progress
@@ -31,6 +32,8 @@ from instar_tokenledger.session_queries import SessionQueries
 from instar_tokenledger.usage import TokenSource
 from instar_tokenledger.wishes import WishBook
 
+LONG_LOG_BYTES = 1 << 20
+"""A log over this is cut when nothing waits."""
 TROUBLE = (apsw.Error, OSError, StoreError, InstarError)
 """What opening or writing a ledger may raise and a later try may cure."""
 
@@ -58,6 +61,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """`on` while the system tells of changes, else `off: ` and why."""
     max_age_ms: int = 0
     """Files last written to longer ago wait; 0: none do."""
+    detail_days: int = 0
+    """Requests older than this are let go of; 0: none are."""
 
 
 class LedgerService:
@@ -157,10 +162,32 @@ class LedgerService:
                 self._back_up()
                 self.events.settled()
             except TROUBLE as error:
-                self._close()
-                self._health = msgspec.structs.replace(self._health, trouble=reason(error))
-                self.events.trouble(reason(error))
+                self._troubled(error)
                 raise
+
+    def tidy(self, detail_days: int, go_on: Callable[[], bool]) -> bool:
+        """What is best done while nothing waits: let go of old detail, and cut the log that a
+        long reader let grow. True when there is more to do than `go_on` allowed.
+
+        Raises as `step` does.
+        """
+        with self._lock:
+            self._health = msgspec.structs.replace(self._health, detail_days=detail_days)
+            if self._ledger is None:
+                return False
+            connection = self._ledger.connection
+            try:
+                more = retention.prune(connection, detail_days, self._host.clock.now_ms(), go_on)
+                if log_bytes(connection.filename) > LONG_LOG_BYTES:
+                    policy.wait_for_nobody(connection)
+                    try:
+                        sqlite.truncate_log(connection)
+                    finally:
+                        policy.wait_as_writer(connection)
+            except TROUBLE as error:
+                self._troubled(error)
+                raise
+            return more
 
     def note_watch(self, state: str) -> None:
         """How the watch fares, for the status."""
@@ -218,6 +245,12 @@ class LedgerService:
             )
         return self._ingest
 
+    def _troubled(self, error: Exception) -> None:
+        """Close, so that the next step opens the ledger afresh."""
+        self._close()
+        self._health = msgspec.structs.replace(self._health, trouble=reason(error))
+        self.events.trouble(reason(error))
+
     def _rest(self) -> None:
         self.pause()
 
@@ -256,6 +289,14 @@ def _empty_ledger() -> apsw.Connection:
         if isinstance(step.script, str):
             connection.execute(step.script)
     return connection
+
+
+def log_bytes(path: str) -> int:
+    """Size of the ledger's log, by stat alone."""
+    try:
+        return os.stat(path + "-wal").st_size
+    except FileNotFoundError:
+        return 0
 
 
 def file_bytes(path: str) -> int:

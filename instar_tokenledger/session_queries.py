@@ -23,10 +23,16 @@ _CUT = """
     UNION SELECT session FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?1
 """
 _INSIDE = f"""
-    SELECT count(*), {total("input + output + cache_create + cache_read")}, min(at_ms),
-        max(at_ms), max(flags & 32)
-    FROM places CROSS JOIN requests ON requests.place = places.id
-    WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3
+    SELECT {total("requests")}, {total("tokens")}, min(first_ms), max(last_ms), max(more) FROM (
+        SELECT count(*) AS requests,
+            {total("input + output + cache_create + cache_read")} AS tokens,
+            min(at_ms) AS first_ms, max(at_ms) AS last_ms, max(flags & 32) AS more
+        FROM places CROSS JOIN requests ON requests.place = places.id
+        WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3
+        UNION ALL
+        SELECT {total("requests")}, {total("tokens")}, min(first_ms), max(last_ms), 0 FROM pruned
+        WHERE session = ?1 AND first_ms >= ?2 AND last_ms < ?3
+    )
 """
 _INSIDE_ITERATIONS = f"""
     SELECT {total("i.input + i.output + i.cache_create + i.cache_read")}

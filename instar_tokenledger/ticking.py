@@ -16,9 +16,13 @@ from instar_tokenledger import cadence
 from instar_tokenledger.cadence import Pulse
 from instar_tokenledger.config import LedgerSettings
 from instar_tokenledger.ingest import Budget, Ingest
+from instar_tokenledger.opening import ledger_path
 from instar_tokenledger.pace import Pace
-from instar_tokenledger.service import TROUBLE, LedgerService
+from instar_tokenledger.service import LONG_LOG_BYTES, TROUBLE, LedgerService, log_bytes
 from instar_tokenledger.watch import Watch
+
+TIDY_S = 60 * 60.0
+"""Between two times that old detail is let go of."""
 
 
 class LedgerTick:
@@ -34,6 +38,8 @@ class LedgerTick:
         self._changed_at_s = self._clock.monotonic_s()
         self._changes = 0
         self._ingest: Ingest | None = None
+        self._tidied_at_s: float | None = None
+        self._untidy = False
         self._look_for = self._looked_for = 0
         """The latest wish when the look began, and when the last whole one did."""
 
@@ -50,6 +56,7 @@ class LedgerTick:
             self._look_and_read(settings, control.stopping)
             if not self._waiting():
                 self._service.wishes.fulfil(self._looked_for)
+                self._tidy(settings, control.stopping)
         except InstarError:
             raise
         except TROUBLE as error:
@@ -113,13 +120,29 @@ class LedgerTick:
             self._changes = ingest.changes
             self._changed_at_s = self._clock.monotonic_s()
 
+    def _tidy(self, settings: LedgerSettings, stopping: Callable[[], bool]) -> None:
+        """Once an hour, and at once where the last time left something or the setting changed."""
+        began_s = self._clock.monotonic_s()
+        due = self._tidied_at_s is None or began_s - self._tidied_at_s >= TIDY_S
+        due = due or log_bytes(ledger_path(self._service.host.state_dir)) > LONG_LOG_BYTES
+        if not (due or self._untidy or settings.detail_days != self._service.health.detail_days):
+            return
+
+        def go_on() -> bool:
+            self._pace()
+            spent_s = self._clock.monotonic_s() - began_s
+            return not stopping() and spent_s < settings.max_scan_ms / 1000
+
+        self._tidied_at_s = began_s
+        self._untidy = self._service.tidy(settings.detail_days, go_on)
+
     def _waiting(self) -> bool:
         progress = self._service.health.progress
         return progress is not None and not progress.caught_up
 
     def _pulse(self, settings: LedgerSettings) -> Pulse:
         return Pulse(
-            waiting=self._waiting(),
+            waiting=self._waiting() or self._untidy,
             quiet_s=self._clock.monotonic_s() - self._changed_at_s,
             look_s=self._look_s,
             idle_s=settings.idle_interval_ms / 1000,

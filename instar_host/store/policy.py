@@ -62,6 +62,11 @@ def wait_as_reader(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(READER_TIMEOUT_MS)
 
 
+def wait_for_nobody(connection: apsw.Connection) -> None:
+    """Give up at once where a lock is held: for housekeeping that can be done another time."""
+    connection.set_busy_timeout(0)
+
+
 def check_foreign_keys(connection: apsw.Connection) -> None:
     """Enforce REFERENCES, which SQLite leaves off for the sake of old programs."""
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)

@@ -76,8 +76,8 @@ class Composer:
     def _which(self, state: TargetState) -> Which:
         if not self._watch.is_on():
             return "history"
-        room = state.has_room_for_history(self._clock.now_ms(), self._options.pace)
-        return "all" if room else "live"
+        wait_ms = state.history_wait_ms(self._clock.now_ms(), self._options.pace)
+        return "live" if wait_ms else "all"
 
     def _allowed(self, rows: list[Row]) -> list[Row]:
         """The first rows that policy still admits; those that it no longer does are accounted

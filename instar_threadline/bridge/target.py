@@ -73,9 +73,12 @@ class TargetState(Struct, kw_only=True):
             until = max(until, recent[-pace.per_window] + WINDOW_MS)
         return max(until - now_ms, 0)
 
-    def has_room_for_history(self, now_ms: int, pace: Pace) -> bool:
-        """True while a backfill may take the next place."""
-        return len(self.instants(now_ms)) < pace.for_history
+    def history_wait_ms(self, now_ms: int, pace: Pace) -> int:
+        """Milliseconds until a backfill may take the next place; 0 is now."""
+        recent = self.instants(now_ms)
+        if len(recent) < pace.for_history:
+            return 0
+        return max(recent[-pace.for_history] + WINDOW_MS - now_ms, 1)
 
     def instants(self, now_ms: int) -> list[int]:
         """When the operations of the last minute began. A clock that was put back forgets them."""

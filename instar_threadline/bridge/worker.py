@@ -81,7 +81,7 @@ class ChatWorker:
             return IDLE_S
         flight = under_way[0] if under_way is not None else self._composer.next(state)
         if flight is None:
-            return IDLE_S
+            return self._idle_s(state)
         self._attempt(state, flight)
         state = targets.load(self._outbox.connection, self._name)
         return state.wait_ms(self._clock.now_ms(), self._options.pace) / 1000
@@ -93,6 +93,12 @@ class ChatWorker:
             state.paused, state.paused_until_ms = "", 0
             state.topics_blocked, state.topics_blocked_until_ms = "", 0
             targets.save(db, state)
+
+    def _idle_s(self, state: TargetState) -> float:
+        """Nothing is due; a backfill may only wait for its next place."""
+        wait_ms = state.history_wait_ms(self._clock.now_ms(), self._options.pace)
+        waits = wait_ms > 0 and self._outbox.waiting(self._name)[0] > 0
+        return min(wait_ms / 1000, IDLE_S) if waits else IDLE_S
 
     def _enter(self) -> None:
         """Take up what an earlier process left, and notice another chat."""

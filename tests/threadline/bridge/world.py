@@ -193,13 +193,17 @@ class World:
         """Take in and work until nothing is left to do; how much time that took."""
         self.pull()
         began = self.clock.monotonic_s()
+        idle = 0
         for _ in range(steps):
             wait_s = self.worker.step()
             if self.waiting() == 0 and not self.under_way() and not self.corrections():
                 break
             left_s = began + limit_s - self.clock.monotonic_s()
             self.clock.advance(min(wait_s, left_s))
-            if wait_s == IDLE_S or wait_s >= left_s:
+            if wait_s >= left_s:
+                break
+            idle = idle + 1 if wait_s == IDLE_S else 0
+            if idle == 3:
                 break
         return self.clock.monotonic_s() - began
 

@@ -29,7 +29,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     peak_bytes: int
     """Of the process itself or of the largest child that it waited for."""
-    exit_code: int
+    written_bytes: int = 0
+    """Handed to the disk, as far as the kernel charges it to the process."""
+    exit_code: int = 0
 
     @property
     def cpu_s(self) -> float:
@@ -80,6 +82,7 @@ def run(job: Job, output: IO[bytes] | None = None) -> Run:
         system_s=usage.ru_stime,
         wall_s=wall_s,
         peak_bytes=usage.ru_maxrss * 1024,
+        written_bytes=usage.ru_oublock * 512,
         exit_code=child.returncode,
     )
 
@@ -119,6 +122,7 @@ def line(name: str, runs: Sequence[Run]) -> str:
         f"{name:<28} cpu {median(runs, lambda r: r.cpu_s):7.3f} s ({min(cpu):.3f}-{max(cpu):.3f})"
         f"  wall {median(runs, lambda r: r.wall_s):7.3f} s"
         f"  peak {median(runs, lambda r: r.peak_bytes) / 2**20:6.1f} MiB"
+        f"  wrote {median(runs, lambda r: r.written_bytes) / 1e6:6.1f} MB"
     )
 
 

@@ -109,9 +109,11 @@ class Bench:
             with open(folder / f"{file:08d}-0000-4000-8000-000000000000.jsonl", "ab") as out:
                 out.write(transcript_line(file, self._lines))
 
-    def ledger_bytes(self) -> int:
-        """Everything that our scan left on disk."""
-        return sum(f.stat().st_size for f in self.state.rglob("*") if f.is_file())
+    def kept_bytes(self) -> tuple[int, int]:
+        """What our scan left on disk: the ledger with its log, and the daily backup."""
+        sizes = {f: f.stat().st_size for f in self.state.rglob("*") if f.is_file()}
+        backups = sum(size for f, size in sizes.items() if f.parent.name == "backups")
+        return sum(sizes.values()) - backups, backups
 
     def _environ(self) -> dict[str, str]:
         return {"HOME": str(self.home), "CLAUDE_CONFIG_DIR": f"{self.tree},{self.grown}"}
@@ -127,9 +129,13 @@ def _agree(bench: Bench, peers: Sequence[Tool]) -> None:
         if theirs != ours:
             raise SystemExit(f"{peer.name} says {theirs}, instar {ours}: nothing was timed")
     requests = answer["summary"]["eventCount"]
-    stored = bench.ledger_bytes()
+    ledger, backup = bench.kept_bytes()
     print(f"all agree: {ours}, {requests} requests")
-    print(f"on disk: {stored / 1e6:.1f} MB, {stored / requests:.0f} bytes a request", flush=True)
+    print(
+        f"on disk: {ledger / 1e6:.1f} MB, {ledger / requests:.0f} bytes a request;"
+        f" and a backup of {backup / 1e6:.1f} MB",
+        flush=True,
+    )
 
 
 def _compare(bench: Bench, kind: str, peers: Sequence[Tool], turns: int) -> None:

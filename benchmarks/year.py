@@ -32,7 +32,8 @@ END_MS = 1_793_491_200_000
 """2026-11-01T00:00:00Z, where every year ends."""
 DAY_MS = schema.DAY_MS
 HOUR_MS = 60 * 60 * 1000
-ROWS_A_COMMIT = 8_000
+ROWS_A_COMMIT = 100_000
+CACHE_KIB = 1 << 20
 EDITION = 1
 """Raised when the same arguments begin to make another ledger."""
 MODELS = ("claude-opus-4-6", "claude-sonnet-4-6", "claude-haiku-4-5-20251001", "claude-opus-4-5")
@@ -70,6 +71,11 @@ def ledger_of(shape: Shape, cache: Path) -> Path:
 def write_year(state_dir: Path, shape: Shape) -> None:
     """Write the ledger of `shape` into an empty state directory."""
     connection, _ = open_ledger(state_dir, SystemClock())
+    # Written once and thrown away when that fails: nothing has to survive a power cut, and pages
+    # that every commit touches are better kept than written again.
+    connection.pragma("synchronous", "OFF")
+    connection.pragma("cache_size", -CACHE_KIB)
+    connection.wal_autocheckpoint(1 << 16)
     ledger = Ledger(connection)
     began_s = time.monotonic()
     try:

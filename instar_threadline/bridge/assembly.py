@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING
 
 import apsw
 from msgspec import Struct
@@ -40,6 +41,9 @@ from instar_threadline.bridge.watch import ChatOptions, Settled
 from instar_threadline.bridge.worker import ChatWorker
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.records import BridgeSink, Mirrored
+
+if TYPE_CHECKING:
+    from instar_threadline.bridge.telegram import TelegramClient
 
 CHAT_TARGET = "telegram"
 FEED_TICK = "threadline-bridge-feed"
@@ -94,6 +98,7 @@ class Bridge:
         self._connection: Connection | None = None
         self._can: frozenset[str] = frozenset()
         self._closed = False
+        self._close_client: Callable[[], None] = lambda: None
         self._exported = (-1, 0.0)
 
     def feed(self, control: TickControl) -> float | None:
@@ -205,6 +210,7 @@ class Bridge:
             except TROUBLE as error:
                 self._problems["bindings"] = reason(error)
             parts.outbox.close()
+            self._close_client()
 
     # What the workers ask (`Watch`)
 
@@ -344,11 +350,13 @@ class Bridge:
     def _port(self, connection: Connection | None) -> tuple[ChatPort | None, int]:
         """Our client when a bot is configured, else the host's own Telegram."""
         if connection is not None:
-            return self.client(connection), connection.chat_id
+            client = self.client(connection)
+            self._close_client = client.close
+            return client, connection.chat_id
         found = self.host.plugins.first("instar_telegram", host=self.host)
         return (HostChat(found.value), 0) if found is not None else (None, 0)
 
-    def client(self, connection: Connection) -> ChatPort:
+    def client(self, connection: Connection) -> TelegramClient:
         """Our own client. Raises InstarError when the extra is missing or the connection is
         wrong.
         """

@@ -18,7 +18,7 @@ from instar_host.records import Command, HostContext, Terminal
 from instar_threadline.bridge import backfill_command, routes
 from instar_threadline.bridge.assembly import NOT_CONFIGURED, Bridge
 from instar_threadline.bridge.call import POLL_S, Call
-from instar_threadline.bridge.check import Asks, check
+from instar_threadline.bridge.check import check
 from instar_threadline.bridge.connection import find_connection
 from instar_threadline.bridge.remote import Sender
 from instar_threadline.bridge.settings import KEYS
@@ -105,9 +105,8 @@ def _check(call: Call) -> int:
     if connection is None:
         call.say(NOT_CONFIGURED)
         return 1
-    client: Any = call.bridge.client(connection)
-    asks: Asks = client
-    findings = check(asks)
+    client = call.bridge.client(connection)
+    findings = check(client)
     client.close()
     if call.arguments.json:
         call.say_json({"origin": connection.origin, "findings": findings})

@@ -1,9 +1,9 @@
 """The chain beside a log file: one entry a line, each bound to the one before it, and a head.
 
-Promises exact bytes: an entry's MAC is over the entry's bytes as they stand in the file and the
-MAC of the entry before it, so nothing is re-serialised to check it. Entries are numbered without
-a gap across all files of a direction. The head says how far the chain reached and lies in another
-file.
+Promises exact bytes: an entry's MAC (keyed BLAKE2b, 256 bits) is over the entry's bytes as they
+stand in the file and the MAC of the entry before it, so nothing is re-serialised to check it.
+Entries are numbered without a gap across all files of a direction. The head says how far the
+chain reached and lies in another file.
 
 Entries are written before the lines they announce. So a line that no entry announces was not
 written by us; and an entry whose line is missing is a crash if the head has not counted it, and a
@@ -15,6 +15,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Literal
 
 import msgspec
@@ -27,7 +28,7 @@ GENESIS = "0" * MAC_HEX_CHARS
 """What stands before the first entry."""
 
 HEAD_SLOT_BYTES = 512
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 16
 
 Kind = Literal["start", "line", "adopted", "resumed", "closed"]
 """`start`: a file begins. `line`: announces one line. `adopted`: a stretch of lines that somebody
@@ -172,7 +173,7 @@ def read_head(data: bytes, direction: Direction, keyring: Keyring) -> Head | Non
 def _mac(body: bytes, direction: Direction, previous: str, key: Key) -> str:
     # Every part but the last has a fixed length, so no two inputs are the same bytes.
     data = CHAIN_TAG + direction.encode().ljust(4) + previous.encode() + body
-    return hmac.digest(key.chain, data, "sha256").hex()
+    return blake2b(data, key=key.chain, digest_size=32).hexdigest()
 
 
 def _head_mac(head: Head, direction: Direction, key: Key) -> str:

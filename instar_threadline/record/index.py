@@ -31,7 +31,10 @@ from instar_threadline.record.wordindex import Words, open_disposable, open_word
 
 FILE_NAME = os.path.join("server-data", "threadline-index.db")
 WORDS_FILE_NAME = os.path.join("server-data", "threadline-words.db")
-STEP_BYTES = 1 << 20
+STEP_BYTES = 1 << 17
+"""What is read of one direction before the other gets its turn: little, so that both advance
+together in time and few threads get a message out of turn."""
+
 BATCH_LINES = 20_000
 
 

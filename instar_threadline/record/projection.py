@@ -18,7 +18,6 @@ import msgspec
 from instar_threadline.record import schema
 from instar_threadline.record.lines import MAX_INSTANT_MS, same_content
 from instar_threadline.record.rows import (
-    SUBJECT_CHARS,
     Row,
     Slots,
     ThreadFigures,
@@ -162,23 +161,6 @@ class Projection:
         )
         figures = latency([(direction, at) for direction, at in found])
         thread.waiting, thread.waiting_sum, thread.waits, thread.waits_sum = figures
-        for direction in ("in", "out"):
-            first = self._first(thread.id, direction)
-            if first is not None:
-                thread.peer, thread.peer_name = first
-                thread.peer_direction = direction
-                break
-        query = "SELECT text FROM messages WHERE thread = ? ORDER BY id LIMIT 1"
-        opening = schema.rows(self._connection, query, (thread.id,))
-        thread.subject = opening[0][0][:SUBJECT_CHARS]
-
-    def _first(self, thread: int, direction: str) -> tuple[str, str] | None:
-        query = (
-            "SELECT peer, peer_name FROM messages WHERE thread = ? AND direction = ?"
-            " ORDER BY id LIMIT 1"
-        )
-        found = schema.rows(self._connection, query, (thread, direction))
-        return (found[0][0], found[0][1]) if found else None
 
     def _values(self, row: Row) -> tuple[SQLiteValue, ...]:
         line = row.line

@@ -93,10 +93,14 @@ class ThreadFigures(msgspec.Struct, kw_only=True):
     id: int
     thread_id: str
     peer: str
+    """The sender of the first inbound message; without one, whom the first outbound one went to."""
     peer_name: str
     peer_direction: str
-    peer_at: int
+    peer_id: int
+    """Id of the message that the peer is taken from."""
     subject: str
+    subject_id: int
+    """Id of the first message, whose opening words the subject is."""
     inbound: int
     outbound: int
     first_at: int
@@ -116,7 +120,7 @@ class ThreadFigures(msgspec.Struct, kw_only=True):
     mixed: int = 0
     """1 when more than one peer wrote in it."""
     stale: bool = False
-    """Something came out of turn: count anew. Never stored."""
+    """Something came out of turn: count the latency anew. Never stored."""
 
 
 def new_thread(row: Row, id_: int) -> ThreadFigures:
@@ -127,8 +131,9 @@ def new_thread(row: Row, id_: int) -> ThreadFigures:
         peer=row.peer,
         peer_name=row.peer_name,
         peer_direction=row.direction,
-        peer_at=row.at,
+        peer_id=row.id,
         subject=(row.line.text or "")[:SUBJECT_CHARS],
+        subject_id=row.id,
         inbound=0,
         outbound=0,
         first_at=row.at,
@@ -137,7 +142,7 @@ def new_thread(row: Row, id_: int) -> ThreadFigures:
 
 
 def add(thread: ThreadFigures, row: Row) -> None:
-    """Count a message that is new to the thread."""
+    """Count a message that is new to the thread, and has its id."""
     at = row.at
     if at < thread.last_at or (at == thread.last_at and thread.inbound + thread.outbound):
         thread.stale = True
@@ -152,10 +157,16 @@ def add(thread: ThreadFigures, row: Row) -> None:
         thread.waiting = thread.waiting_sum = 0
     thread.first_at = min(thread.first_at, at)
     thread.last_at = max(thread.last_at, at)
-    if row.peer != thread.peer and row.peer != UNKNOWN_AGENT:
+    if row.peer != thread.peer and UNKNOWN_AGENT not in (row.peer, thread.peer):
         thread.mixed = 1
-    if row.direction == "in" and thread.peer_direction == "out":
+    if row.direction != thread.peer_direction:
+        if row.direction == "in":
+            _take_peer(thread, row)
+    elif row.id < thread.peer_id:
         _take_peer(thread, row)
+    if row.id < thread.subject_id:
+        thread.subject = (row.line.text or "")[:SUBJECT_CHARS]
+        thread.subject_id = row.id
     _count_integrity(thread, row)
 
 
@@ -210,8 +221,8 @@ class Slots:
 def _take_peer(thread: ThreadFigures, row: Row) -> None:
     thread.peer = row.peer
     thread.peer_name = row.peer_name
-    thread.peer_direction = "in"
-    thread.peer_at = row.at
+    thread.peer_direction = row.direction
+    thread.peer_id = row.id
 
 
 def _count_integrity(thread: ThreadFigures, row: Row) -> None:

@@ -26,9 +26,14 @@ BUDGET_S = 0.035
 RECENT_MESSAGES = 2000
 MAX_QUERY_CHARS = 500
 CANDIDATES = 256
-FIRST_WINDOW = 32
-"""The first stretch of time looked at is this fraction of all; later ones grow."""
-QUICK_S = 0.005
+FILTERED_CANDIDATES = 4096
+"""Candidates looked at between two looks at the clock; more of them where most are filtered out."""
+
+
+_CANDIDATES = (
+    "SELECT rowid FROM texts.words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
+    " ORDER BY rowid DESC LIMIT ?"
+)
 
 
 class Hit(Json, frozen=True, kw_only=True):
@@ -87,27 +92,10 @@ class Search:
                 run.recent(low, high)
                 return SearchPage(hits=tuple(run.hits), next_cursor=None, scope="recent")
             deadline = self._monotonic_s() + budget_s
-            left = self._sweep(run, low, high, deadline)
+            left = run.all(low, high, lambda: self._monotonic_s() > deadline)
         return SearchPage(
             hits=tuple(run.hits), next_cursor=None if left is None else str(left), scope="all"
         )
-
-    def _sweep(self, run: _Run, low: int, high: int, deadline: float) -> int | None:
-        """From `high` down to `low` in stretches that grow; the id to go on before, None: done."""
-        width = max((high - low) // FIRST_WINDOW, 1)
-        while high >= low:
-            begun = self._monotonic_s()
-            bottom = max(low, high - width)
-            stopped = run.window(bottom, high, lambda: self._monotonic_s() > deadline)
-            if stopped is not None:
-                return stopped
-            high = bottom - 1
-            now = self._monotonic_s()
-            if now > deadline and high >= low:
-                return high + 1
-            if now - begun < QUICK_S:
-                width *= 4
-        return None
 
 
 class _Run:
@@ -135,34 +123,34 @@ class _Run:
             f"SELECT {MESSAGE_COLUMNS} FROM messages m JOIN threads t ON t.id = m.thread"
             f" WHERE m.id BETWEEN ? AND ?{self._filter} ORDER BY m.id DESC LIMIT ?"
         )
-        for row in schema.rows(self._connection, query, self._values(low, high, RECENT_MESSAGES)):
+        values = (low, high, *self._agents(), RECENT_MESSAGES)
+        for row in schema.rows(self._connection, query, values):
             if len(self.hits) < self._limit:
                 self._try(row)
 
-    def window(self, low: int, high: int, late: Callable[[], bool]) -> int | None:
-        """Candidates of one stretch; the id to go on before when stopped early, else None."""
-        query = (
-            f"SELECT {MESSAGE_COLUMNS} FROM texts.words w CROSS JOIN messages m ON m.id = w.rowid"
-            " CROSS JOIN threads t ON t.id = m.thread"
-            f" WHERE w.words MATCH ? AND w.rowid BETWEEN ? AND ?{self._filter}"
-            " ORDER BY w.rowid DESC LIMIT ?"
-        )
+    def all(self, low: int, high: int, late: Callable[[], bool]) -> int | None:
+        """Look through the candidates of the text index; the id to go on before, None when done."""
         match = expression(self._folded)
+        limit = CANDIDATES if self._peers is None else FILTERED_CANDIDATES
+        query = (
+            f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
+            f" CROSS JOIN threads t ON t.id = m.thread WHERE 1{self._filter} ORDER BY m.id DESC"
+        )
         while True:
-            values = (match, *self._values(low, high, CANDIDATES))
-            rows = schema.rows(self._connection, query, values)
-            for row in rows:
+            ids = schema.rows(self._connection, _CANDIDATES, (match, low, high, limit))
+            found = json_list([row[0] for row in ids])
+            for row in schema.rows(self._connection, query, (found, *self._agents())):
                 self._try(row)
                 if len(self.hits) >= self._limit:
                     return int(row[0])
-            if len(rows) < CANDIDATES:
+            if len(ids) < limit:
                 return None
-            high = int(rows[-1][0]) - 1
+            high = int(ids[-1][0]) - 1
             if late():
                 return high + 1
 
-    def _values(self, low: int, high: int, limit: int) -> tuple[Any, ...]:
-        return (low, high, *([] if self._peers is None else [self._peers]), limit)
+    def _agents(self) -> list[str]:
+        return [] if self._peers is None else [self._peers]
 
     def _try(self, row: Any) -> None:
         one = stored(row)

@@ -156,6 +156,7 @@ def test_no_flipped_bit_passes(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(1800)
 def test_no_flipped_bit_passes_at_any_byte(tmp_path: Path) -> None:
     """S2 in full: every byte of log, chain and of the live head slot."""
     fill(tmp_path, count=50)

@@ -125,7 +125,7 @@ def _target(db: apsw.Connection, name: str) -> TargetStatus:
     state = targets.load(db, name)
     numbers = db.execute(
         "SELECT waiting, waiting_bytes,"
-        " (SELECT coalesce(sum(waiting - live), 0) FROM lane WHERE target = name),"
+        " (SELECT coalesce(sum(waiting - live), 0) FROM lane WHERE lane.target = target.name),"
         " (SELECT count(*) FROM lane WHERE lane.target = target.name AND lane.waiting > 0)"
         " FROM target WHERE name = ?",
         (name,),

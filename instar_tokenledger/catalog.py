@@ -21,8 +21,6 @@ HOUR_MS = 60 * 60 * 1000
 DAY_MS = 24 * HOUR_MS
 HOT_FILES = 1_000
 """So many of the files that changed last are looked at more often than the rest."""
-MANY = 1_000
-"""From so many new files on, the whole backlog is put in order anew."""
 NOBODY = -1
 
 QUIET, WAITING, TOO_OLD, STUCK = range(4)
@@ -68,6 +66,7 @@ class Catalog:
         self._again: list[int] = []
         self._line: dict[int, None] = {}
         self._backlog = array("i")
+        self._looked = False
         self._hot: dict[int, None] = {}
         self._files = [0, 0, 0, 0]
         self._bytes = [0, 0, 0, 0]
@@ -153,6 +152,7 @@ class Catalog:
         if stamp != self.stamp[row]:
             self.notice(row, stat, stamp)
         elif self.state[row] == STUCK:
+            self._flags[row] |= _STIRRED  # tried before any backlog: it costs one attempt
             self._settle(row)
 
     def notice(self, row: int, stat: os.stat_result, stamp: int) -> None:
@@ -181,18 +181,26 @@ class Catalog:
             del self._hot[row]
         return list(self._hot)
 
-    def line_up(self) -> None:
-        """Put what was noticed since the last call into the line."""
+    def line_up(self, *, whole: bool = False) -> None:
+        """Put what was noticed since the last call into the line, or into the backlog.
+
+        `whole` says that a whole look has ended: files found from then on are new ones.
+        """
         noticed, self._noticed = self._noticed, []
-        if len(noticed) > MANY:
+        live = [row for row in noticed if self._is_live(row)]
+        live.sort(key=self._mtime_ms.__getitem__, reverse=True)
+        for row in live:
+            self._line.setdefault(row)
+        if len(live) < len(noticed):
             waiting = [row for row, state in enumerate(self.state) if state == WAITING]
             waiting.sort(key=self._place_in_backlog)
             self._backlog = array("i", waiting)
-            self._line.clear()
-        else:
-            noticed.sort(key=self._mtime_ms.__getitem__, reverse=True)
-            for row in noticed:
-                self._line.setdefault(row)
+        self._looked = self._looked or whole
+
+    def _is_live(self, row: int) -> bool:
+        """True for a file that somebody writes to now: its lines come before any backlog."""
+        new = self._looked and self._mtime_ms[row] >= self._clock.now_ms() - HOUR_MS
+        return new or bool(self._flags[row] & _STIRRED)
 
     def take(self) -> int | None:
         """The file to be read next, taken from the line; None when nothing waits."""

@@ -116,7 +116,7 @@ class Look:
         finally:
             self._close_root()
         yield from self._look_at_files(self._catalog)
-        self._catalog.line_up()
+        self._catalog.line_up(whole=True)
 
     def at_hot_files(self) -> None:
         """A stat for each of the files that changed lately."""

@@ -90,9 +90,10 @@ class Watch:
 
     def stop(self, why: str = "stopped") -> None:
         """End the watching process and its thread. Idempotent."""
-        process, self._process = self._process, None
-        thread, self._thread = self._thread, None
-        self._state = f"off: {why}"
+        with self._lock:
+            process, self._process = self._process, None
+            thread, self._thread = self._thread, None
+            self._state = f"off: {why}"
         if process is not None:
             _end(process)
         if thread is not None and thread is not threading.current_thread():
@@ -107,8 +108,7 @@ class Watch:
         except OSError as error:
             self._state = f"off: {error.strerror}"
             return
-        self._process = process
-        self._state = "off: starting"
+        self._process, self._state = process, "off: starting"
         self._thread = threading.Thread(
             target=self._listen, args=(process,), name="instar-watch", daemon=True
         )
@@ -128,7 +128,7 @@ class Watch:
                 break
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                why = self._heard(line) or why
+                why = self._heard(process, line) or why
         _end(process)
         process.stdout.close()
         with self._lock:
@@ -136,12 +136,14 @@ class Watch:
                 self._state, self._missed = f"off: {why}", True
         self._wake()
 
-    def _heard(self, line: bytes) -> str:
+    def _heard(self, process: subprocess.Popen[bytes], line: bytes) -> str:
         """Take in one line; the reason, if it says that the watch has failed."""
         said = json.loads(line)
         if isinstance(said, dict):
             return str(said.get("error", ""))
         with self._lock:
+            if process is not self._process:
+                return ""  # stopped meanwhile
             if not self.on:
                 self._state, self._missed = "on", True  # what happened before is not known
             self._paths |= {os.fsencode(path) for path in said}

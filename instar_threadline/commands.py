@@ -146,13 +146,14 @@ def _search(call: _Call) -> int:
 
 
 def _verify(call: _Call) -> int:
-    verdict = verify(call.host.state_dir, call.service.keyring())
+    service = call.service
+    verdict = verify(call.host.state_dir, service.keyring(), service.readers.remembered())
     if call.arguments.json:
         call.say_json(verdict)
     else:
         for line in _verdict_lines(verdict):
             call.say(line)
-        why = call.service.health().keyring_error
+        why = service.health().keyring_error
         if why:
             call.say(why)
     return 0 if verdict.ok else 1

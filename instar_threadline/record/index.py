@@ -26,7 +26,7 @@ from instar_threadline.record.lines import MAX_INSTANT_MS, read_line
 from instar_threadline.record.projection import Projection
 from instar_threadline.record.reader import Batch, Place, StreamReader
 from instar_threadline.record.rows import Row, row_of
-from instar_threadline.record.verify import Tally, count_line, head_finding
+from instar_threadline.record.verify import Tally, count_line, head_finding, rollback_finding
 from instar_threadline.record.wordindex import Words, open_disposable, open_words
 
 FILE_NAME = os.path.join("server-data", "threadline-index.db")
@@ -95,7 +95,7 @@ class Index:
                 return Progress(rows=tuple(rows), at_end=False, rebuilt=rebuilt)
             steps += 1
             try:
-                found = self._step()
+                found = self._step(stopping)
             except BaseException:
                 self._load()
                 raise
@@ -140,12 +140,12 @@ class Index:
             stream.witness_n, stream.witness_mac = n, mac
             stream.at = _last_at(self._connection, direction)
 
-    def _step(self) -> list[Row] | None:
+    def _step(self, stopping: Callable[[], bool]) -> list[Row] | None:
         """One transaction: about `BATCH_LINES` lines. None: a file was rewritten, begin anew."""
         rows: list[Row] = []
         unreadable: list[tuple[str, int, int, int, str]] = []
         lines = 0
-        while lines < BATCH_LINES:
+        while lines < BATCH_LINES and not stopping():
             stream = self._behind()
             if stream is None:
                 break
@@ -175,18 +175,9 @@ class Index:
             head = head_finding(
                 stream.reader.files, batch.head, n, chained=batch.chained, segment=batch.segment
             )
-            fresh += [found for found in (batch.short, head) if found is not None]
-            if stream.witness_n > n:
-                fresh.append(
-                    Finding(
-                        kind="rolled-back",
-                        direction=stream.direction,
-                        segment=batch.segment,
-                        n=n + 1,
-                        lines=stream.witness_n - n,
-                    )
-                )
-            else:
+            back = rollback_finding(stream.direction, stream.witness_n, n, batch.segment)
+            fresh += [found for found in (batch.short, head, back) if found is not None]
+            if back is None:
                 stream.witness_n, stream.witness_mac = n, batch.place.mac
         known = {_finding_key(found) for found in tally.findings}
         fresh = [found for found in fresh if _finding_key(found) not in known]

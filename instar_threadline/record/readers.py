@@ -95,6 +95,15 @@ class Readers:
         place = msgspec.json.decode(found[0][0], type=Place)
         return place.segment, place.offset
 
+    def remembered(self) -> dict[Direction, int]:
+        """How far the index has seen each chain; empty without an index."""
+        try:
+            with self.connection() as connection:
+                found = schema.rows(connection, "SELECT direction, witness_n FROM streams")
+        except IndexUnavailable:
+            return {}
+        return {direction: int(n) for direction, n in found}
+
     def find(self, identity: Identity) -> Sequence[Message]:
         """The messages of an identity. Raises StoreError when the index is gone by now."""
         query = (

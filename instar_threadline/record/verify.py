@@ -13,6 +13,8 @@ remembers.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -74,10 +76,18 @@ class Verdict(Record, frozen=True, kw_only=True, rename="camel"):
     streams: tuple[StreamVerdict, ...]
 
 
-def verify(state_dir: str | os.PathLike[str], keyring: Keyring) -> Verdict:
-    """Go through the whole log of a state directory. Raises OSError, StoreError or LogBusy."""
+def verify(
+    state_dir: str | os.PathLike[str],
+    keyring: Keyring,
+    remembered: Mapping[Direction, int] = MappingProxyType({}),
+) -> Verdict:
+    """Go through the whole log of a state directory. Raises OSError, StoreError or LogBusy.
+
+    `remembered` says how far somebody else, the index say, has seen each chain.
+    """
     streams = tuple(
-        _verify_stream(layout(state_dir, direction), keyring) for direction in DIRECTIONS
+        _verify_stream(layout(state_dir, direction), keyring, remembered.get(direction, 0))
+        for direction in DIRECTIONS
     )
     return verdict_of(streams)
 
@@ -197,7 +207,16 @@ def head_finding(
     return None
 
 
-def _verify_stream(files: Layout, keyring: Keyring) -> StreamVerdict:
+def rollback_finding(direction: Direction, remembered: int, n: int, segment: int) -> Finding | None:
+    """What a witness has seen and the chain does not have any more."""
+    if remembered <= n:
+        return None
+    return Finding(
+        kind="rolled-back", direction=direction, segment=segment, n=n + 1, lines=remembered - n
+    )
+
+
+def _verify_stream(files: Layout, keyring: Keyring, remembered: int) -> StreamVerdict:
     tally, reader = Tally(files.direction), StreamReader(files, keyring)
     seen: set[tuple[int, bytes]] = set()
     while True:
@@ -221,8 +240,10 @@ def _verify_stream(files: Layout, keyring: Keyring) -> StreamVerdict:
     beyond = head_finding(
         files, batch.head, reader.chain_n, chained=batch.chained, segment=batch.segment
     )
-    if beyond is not None:
-        tally.add(beyond)
+    back = rollback_finding(files.direction, remembered, reader.chain_n, batch.segment)
+    for last in (beyond, back):
+        if last is not None:
+            tally.add(last)
     return tally.verdict()
 
 

@@ -36,6 +36,7 @@ class Words:
         self._connection = connection
         self._connection.execute("ATTACH ? AS rows", (index_path,))
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._closing = False
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self.follow()
@@ -59,7 +60,8 @@ class Words:
             raise error
 
     def close(self) -> None:
-        """Close the databases, whatever is left to do."""
+        """Close the databases after the batch at hand; what is left is done the next time."""
+        self._closing = True
         try:
             self.finish()
         finally:
@@ -81,6 +83,8 @@ class Words:
                 schema.set_meta(connection, "filling", filling)
         done = schema.meta(self._connection, "batch")
         for batch in range(done + 1, schema.meta(self._connection, "batch", "rows") + 1):
+            if self._closing:
+                return
             with write_transaction(self._connection) as connection:
                 connection.execute(_FILL, (batch,))
                 schema.set_meta(connection, "batch", batch)

@@ -16,6 +16,7 @@ from instar_threadline.record import index as indexing
 from instar_threadline.record import schema
 from instar_threadline.record.index import FILE_NAME, WORDS_FILE_NAME, Index
 from instar_threadline.record.rows import Slots, latency
+from instar_threadline.record.verify import verify
 from tests.threadline.logs import DAWN, GAIL, Seen, keyring, open_log, received, sent
 
 TABLES = ("messages", "threads", "peers", "unreadable", "findings")
@@ -138,6 +139,8 @@ def test_a_cut_log_is_found_and_shown(tmp_path: Path) -> None:
     assert first is not None
     assert (first.kind, first.lines) == ("rolled-back", 3)
     assert seen.views.stats().messages == 3
+    assert verify(tmp_path, keyring(tmp_path)).ok
+    assert not verify(tmp_path, keyring(tmp_path), seen.readers.remembered()).ok
     seen.close()
 
 

@@ -39,18 +39,25 @@ EXIT_BROKEN_PIPE = 141
 OpenHost = Callable[["StateDir"], HostContext]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The console entry: the process's own arguments, environment, directories and streams."""
+def main(
+    argv: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    open_host: OpenHost | None = None,
+) -> int:
+    """The console entry: the process's own arguments, environment, directories and streams.
+
+    A program that has `instar` as a sub-command gives its own environment and way to open a host.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     terminal = terminal_of(sys.stdout, sys.stderr)
-    environ = dict(os.environ)
+    environ = os.environ.copy() if environ is None else environ
     if environ.get(DEBUG_VARIABLE) == "1":
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)  # how plugins failed, in full
     try:
-        code = run(arguments, environ, Path.cwd, Path.home, terminal)
+        code = run(arguments, environ, Path.cwd, Path.home, terminal, open_host)
         sys.stdout.flush()
     except BrokenPipeError:
         _silence(sys.stdout)

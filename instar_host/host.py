@@ -52,14 +52,15 @@ def open_host(
     name: str = "instar",
     clock: Clock | None = None,
     capabilities: Collection[str] = (),
+    given: Mapping[str, object] | None = None,
 ) -> HostContext:
-    """Read the configuration, load the plugins that it allows, make the context. Raises
-    ConfigError.
+    """Read the configuration, load the plugins that it allows, make the context. `given` are
+    plugins by name that the host brings itself. Raises ConfigError.
     """
     config = Config.load(
         state_dir.path, environ, host_values=host_values, state_dir_origin=state_dir.origin
     )
-    plugins = Plugins.load(config)
+    plugins = Plugins.load(config, given=given)
     return host_context(
         state_dir.path, config, plugins, name=name, clock=clock, capabilities=capabilities
     )

@@ -32,7 +32,7 @@ class LedgerTick:
         self._service = service
         self._watch = watch
         self._clock = service.host.clock
-        self._pace = pace or Pace(self._clock)
+        self._pace = pace or Pace()
         self._look_s = 0.0
         self._looked_at_s: float | None = None
         self._changed_at_s = self._clock.monotonic_s()
@@ -46,7 +46,6 @@ class LedgerTick:
     def run(self, control: TickControl) -> float:
         """One tick; seconds until the next. Raises InstarError when the ledger cannot be
         written."""
-        self._pace.begin()
         self._service.pause = self._pace
         settings = self._service.settings
         try:

@@ -24,7 +24,7 @@ def a_tick(home: LedgerHome) -> LedgerTick:
     """A tick over the home's service, without a watch."""
     clock = clock_of(home)
     watch = Watch(clock, lambda: None, launch=_refuse)
-    return LedgerTick(home.service, watch, Pace(clock))
+    return LedgerTick(home.service, watch, Pace(rest=lambda _seconds: None))
 
 
 def _refuse(_roots: object) -> NoReturn:

@@ -22,6 +22,17 @@ class LedgerSettings(Settings, frozen=True, kw_only=True):
             " `CLAUDE_CONFIG_DIR` (a comma list), else `~/.claude` and `~/.config/claude`"
         ),
     ] = ()
+    hermes_home: Annotated[
+        str,
+        Meta(
+            description="Hermes Agent's home, whose usage is read from outside; empty: inside"
+            " Hermes its own, elsewhere none"
+        ),
+    ] = ""
+    bub_home: Annotated[
+        str,
+        Meta(description="Bub's home, whose tapes are read; empty: inside Bub its own, else none"),
+    ] = ""
     max_file_age_ms: Annotated[
         int,
         Meta(

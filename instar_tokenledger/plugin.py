@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
 import pluggy
 
 from instar_host.hookspecs import hookimpl
-from instar_host.records import Command, HostContext, Option, Panel, Route, Tick
+from instar_host.records import Command, HostContext, Option, Panel, Route, Tick, TickControl
 from instar_tokenledger import hookspecs, third_party
 from instar_tokenledger.commands import TokenCommands
 from instar_tokenledger.config import SECTION
 from instar_tokenledger.routes import TICK, TokenRoutes
 from instar_tokenledger.sample import write_sample
 from instar_tokenledger.service import LedgerService
+from instar_tokenledger.sources import hermes
+from instar_tokenledger.sources.bub import bub
 from instar_tokenledger.sources.claude_code import claude_code, config_dirs, project_roots
 from instar_tokenledger.ticking import LedgerTick
 from instar_tokenledger.usage import TokenSource
@@ -23,6 +25,7 @@ from instar_tokenledger.watch import Watch
 
 NAME = "tokenledger"
 """Our own entry point: whose sources need no guard."""
+HERMES_TICK = "hermes-usage"
 PAGE = Path(__file__).parent / "dashboard" / "tokens.js"
 
 
@@ -42,7 +45,12 @@ class TokenLedgerPlugin:
             chosen = self.service(host).settings.claude_dirs
             return project_roots(config_dirs(chosen, host.config.environ, Path.home()))
 
-        return [claude_code(roots)]
+        sources = [claude_code(roots)]
+        if self._home_of(host, "hermes") is not None:
+            sources.append(hermes.hermes(_readings_folder(host)))
+        if self._home_of(host, "bub") is not None:
+            sources.append(bub(lambda: [h / "tapes" for h in [self._home_of(host, "bub")] if h]))
+        return sources
 
     @hookimpl
     def instar_options(self, host: HostContext) -> Iterable[Option]:  # noqa: ARG002
@@ -70,13 +78,11 @@ class TokenLedgerPlugin:
     def instar_ticks(self, host: HostContext) -> Iterable[Tick]:
         service = self.service(host)
         self._watch = Watch(host.clock, lambda: host.wake(TICK), host.holds_lease)
-        return [
-            Tick(
-                name=TICK,
-                func=LedgerTick(service, self._watch).run,
-                every_s=service.settings.idle_interval_ms / 1000,
-            )
-        ]
+        every_s = service.settings.idle_interval_ms / 1000
+        ticks = [Tick(name=TICK, func=LedgerTick(service, self._watch).run, every_s=every_s)]
+        if self._home_of(host, "hermes") is not None:
+            ticks.append(Tick(name=HERMES_TICK, func=self._hermes_usage(host), every_s=every_s))
+        return ticks
 
     @hookimpl
     def instar_panels(self, host: HostContext) -> Iterable[Panel]:  # noqa: ARG002
@@ -95,11 +101,34 @@ class TokenLedgerPlugin:
             self._service.events.close()
             self._service.close()
 
+    def _home_of(self, host: HostContext, agent: str) -> Path | None:
+        """Where an agent lives that may carry us: as it is set, else where we run inside it."""
+        settings = self.service(host).settings
+        said = {"hermes": settings.hermes_home, "bub": settings.bub_home}[agent]
+        if not said and host.name == agent:
+            said = host.config.environ.get(f"{agent.upper()}_HOME", "") or f"~/.{agent}"
+        return Path(said).expanduser() if said else None
+
+    def _hermes_usage(self, host: HostContext) -> Callable[[TickControl], float | None]:
+        readings = hermes.HermesReadings(
+            lambda: self._home_of(host, "hermes"), _readings_folder(host)
+        )
+
+        def look(_control: TickControl) -> None:
+            if readings.refresh():
+                host.wake(TICK)
+
+        return look
+
     def service(self, host: HostContext) -> LedgerService:
         """The service of this host, made when first asked for."""
         if self._service is None or self._service.host is not host:
             self._service = LedgerService(host, lambda: sources_of(host))
         return self._service
+
+
+def _readings_folder(host: HostContext) -> Path:
+    return host.state_dir / hermes.FOLDER
 
 
 def sources_of(host: HostContext) -> list[TokenSource]:

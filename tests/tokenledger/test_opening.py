@@ -269,3 +269,18 @@ def test_a_failure_is_not_for_good(home: LedgerHome) -> None:
     home.scan()
     assert trouble(home) is None
     assert home.tokens() == (10, 900)
+
+
+def test_a_missing_ledger_comes_back_from_its_backup(home: LedgerHome) -> None:
+    """A crash between setting a ledger aside and restoring it, or a slip of the hand: what only
+    the backup still knows is not lost, a log left behind spoils nothing, and a note says so."""
+    written(home)
+    backup = os.path.join(backup_folder(home.state_dir), "token-ledger-2026-01-01.db")
+    os.makedirs(os.path.dirname(backup), mode=0o700)
+    os.rename(home.database, backup)
+    Path(home.database + "-wal").write_bytes(b"left behind")
+    os.unlink(home.claude / SESSION)
+    home.scan()
+    assert home.summary()["eventCount"] == 2
+    assert any("was restored" in note for note in home.service.health.notes)
+    assert rollups_of(home) == recounted(home)

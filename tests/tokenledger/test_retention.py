@@ -12,8 +12,10 @@ from benchmarks.corpus import START_MS, build
 from instar_tokenledger import answers, retention
 from instar_tokenledger.retention import ROWS_A_STEP, horizon_of
 from instar_tokenledger.schema import DAY_MS, QUARTER_MS
+from instar_tokenledger.service import LONG_LOG_BYTES, log_bytes
 from instar_tokenledger.windows import Window
-from tests.tokenledger.homes import EVER, SESSION, LedgerHome, said
+from tests.tokenledger.homes import EVER, SESSION, LedgerHome, clock_of, said
+from tests.tokenledger.test_age_window import CONTROL, a_tick, settings
 
 YEAR_MS = 365 * DAY_MS
 
@@ -173,3 +175,33 @@ def test_the_status_shows_the_horizon(full: LedgerHome) -> None:
     prune(full, 2, newest(full))
     detail = full.status()["detail"]
     assert detail["sealedBeforeMs"] - detail["fromMs"] == DAY_MS
+
+
+def test_a_tick_lets_go_of_what_the_setting_says(home: LedgerHome) -> None:
+    """`detailDays` is read by each tick; without it the same tick leaves everything."""
+    now_ms = clock_of(home).now_ms()
+    home.write(SESSION, said("a", "a", ts=now_ms - 60 * DAY_MS), said("b", "b", ts=now_ms))
+    tick = a_tick(home)
+    tick.run(CONTROL)
+    assert rows_left(home) == 2
+    before = home.answers()
+    settings(home, detailDays=30)
+    tick.run(CONTROL)
+    assert rows_left(home) == 1
+    assert home.answers() == before
+    assert home.status()["detail"]["days"] == 30
+
+
+def test_a_long_log_is_cut_when_nothing_waits(home: LedgerHome) -> None:
+    """D11: a log that a reader let grow is cut once it has gone; a reader in the way is not
+    waited for."""
+    lines = [said(f"m{i}", f"r{i}", ts=START_MS + i) for i in range(3_000)]
+    home.write(SESSION, *lines[:10])
+    tick = a_tick(home)
+    tick.run(CONTROL)
+    with home.reading():
+        home.append(SESSION, *lines[10:])
+        tick.run(CONTROL)
+        assert log_bytes(home.database) > LONG_LOG_BYTES
+    tick.run(CONTROL)
+    assert log_bytes(home.database) == 0

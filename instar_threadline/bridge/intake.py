@@ -140,14 +140,14 @@ class Intake:
 
     def enqueue(self, admitted: Iterable[Admitted], *, history: bool = False) -> int:
         """Place and queue; how many were new. Joins the caller's transaction."""
-        added = 0
+        rows: list[Row] = []
         with self._outbox.transaction():
             for one in admitted:
                 key = identity_key(one.message.identity)
                 if not self._outbox.is_known(one.target.name, key):
                     lane = self._place(one, asked_for=history)
-                    row = self._row(one, lane, key, history=history)
-                    added += self._outbox.add([row])
+                    rows.append(self._row(one, lane, key, history=history))
+            added = self._outbox.add(rows)
             for (target, name), number in self._tally.items():
                 self._outbox.count(target, name, number)
             self._tally.clear()

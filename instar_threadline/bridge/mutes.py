@@ -34,7 +34,8 @@ def unmute(outbox: Outbox, kind: MuteKind, name: str) -> None:
 
 def muted(outbox: Outbox, kind: MuteKind) -> frozenset[str]:
     """What is muted."""
-    with outbox.transaction() as db:
+    with outbox.lock:
+        db = outbox.connection
         found = db.execute("SELECT id FROM mute WHERE kind = ?", (kind,)).fetchall()
         names = {str(row[0]) for row in found}
         if kind == "thread":

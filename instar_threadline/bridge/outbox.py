@@ -313,8 +313,7 @@ class Outbox:
             (*at, digest),
         ).get
         self.connection.execute(
-            "DELETE FROM said WHERE target = ? AND at_ms < ?",
-            (row.target, row.queued_at_ms - REPEAT_WINDOW_MS),
+            "DELETE FROM said WHERE at_ms < ?", (row.queued_at_ms - REPEAT_WINDOW_MS,)
         )
         self.connection.execute(
             "INSERT INTO said VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at_ms = excluded.at_ms",

@@ -159,6 +159,7 @@ CREATE TABLE said (
   at_ms INTEGER NOT NULL,
   PRIMARY KEY (target, thread_id, digest)
 ) WITHOUT ROWID;
+CREATE INDEX said_at ON said (at_ms);
 
 CREATE TABLE topic (
   target TEXT NOT NULL,

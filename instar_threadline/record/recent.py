@@ -40,6 +40,7 @@ class RecentMessages:
         self._at: Place = (0, 0)
         self._places: dict[int, list[Place]] = {}
         self._count = 0
+        self._most = MAX_KEPT
         self._pending: list[tuple[int, bytes]] = []
 
     def catch_up(self, covered: Place, end: Place) -> None:
@@ -47,8 +48,10 @@ class RecentMessages:
         OSError."""
         self._pending.clear()
         useless = covered >= self._at or end < self._at or covered < self._from
-        if useless or self._count > MAX_KEPT:
+        too_many = self._count > self._most and covered > self._from
+        if useless or too_many:
             self._restart(covered if covered <= end else (0, 0))
+            too_many = True
         if self._at == end:
             return
         for segment in self._segments(end[0]):
@@ -59,6 +62,8 @@ class RecentMessages:
                 if key is not None:
                     self._keep(key, (segment, offset))
         self._at = end
+        if too_many:  # an index that lags must not have the same lines read for every append
+            self._most = max(MAX_KEPT, 2 * self._count)
 
     def announce(self, line: bytes) -> None:
         """A line that is about to be appended in the same batch."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from instar_threadline.errors import KeyringError
+from instar_threadline.record import recent
 from instar_threadline.record.signing import derive_key, verifies
 from tests.threadline.logs import DAWN, GAIL, TOKEN, StillClock, keyring, open_log, received, sent
 
@@ -218,3 +220,22 @@ def test_a_clock_that_jumps_changes_no_order(tmp_path: Path) -> None:
         clock.ms = ms
         log.record([received(str(ms))])
     assert [line["text"] for line in lines(tmp_path)] == ["2000", "1000", "1000", "3000"]
+
+
+def test_what_is_known_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Appending to a log without an index costs the new lines, however many stand in it."""
+    monkeypatch.setattr(recent, "MAX_KEPT", 10)
+    log = open_log(tmp_path)
+    reads: list[int] = []
+    whole_lines = recent._whole_lines
+
+    def counted(descriptor: int, start: int, stop: int | None) -> Iterator[tuple[int, bytes]]:
+        for line in whole_lines(descriptor, start, stop):
+            reads.append(line[0])
+            yield line
+
+    monkeypatch.setattr(recent, "_whole_lines", counted)
+    for i in range(100):
+        log.record([received(str(i), id=f"m-{i}")])
+    assert len(reads) < 100
+    assert log.record([received("0", id="m-0")])[0].status == "duplicate"

@@ -195,11 +195,12 @@ def test_a_tick_lets_go_of_what_the_setting_says(home: LedgerHome) -> None:
 def test_a_long_log_is_cut_when_nothing_waits(home: LedgerHome) -> None:
     """D11: a log that a reader let grow is cut once it has gone; a reader in the way is not
     waited for."""
-    lines = [said(f"m{i}", f"r{i}", ts=START_MS + i) for i in range(3_000)]
+    lines = [said(f"m{i}", f"r{i}", ts=START_MS + i) for i in range(12_000)]
     home.write(SESSION, *lines[:10])
     tick = a_tick(home)
     tick.run(CONTROL)
-    with home.reading():
+    with home.reading() as reading:
+        reading.totals.summary(EVER)
         home.append(SESSION, *lines[10:])
         tick.run(CONTROL)
         assert log_bytes(home.database) > LONG_LOG_BYTES

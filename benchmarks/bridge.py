@@ -183,9 +183,8 @@ def measure(folder: Path, queued: int) -> None:
     took = time.perf_counter() - began
     sent = queued - outbox.waiting(TARGET)[0]
     allowed = 60_000 / GROUP_PACE.per_window
-    print(
-        f"drain, one operation       {took / steps * 1000:8.3f} ms  (the pace allows one per {allowed:.0f} ms)"
-    )
+    per_step = took / steps * 1000
+    print(f"drain, one operation       {per_step:8.3f} ms  (allowed: one per {allowed:.0f} ms)")
     print(f"drain, messages/operation  {sent / steps:8.1f}")
     print(f"memory after draining      {peak_mib():8.1f} MiB peak")
     outbox.close()

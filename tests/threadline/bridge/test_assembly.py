@@ -509,6 +509,19 @@ def test_backfill_from_the_command_line(
     assert shown.index("from the seed") < shown.index("from the log")
 
 
+def test_muting_resuming_and_giving_up_the_queue_by_hand(
+    in_shell: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a person changes in a terminal is what the status shows afterwards."""
+    assert run(in_shell, "mute", "--thread", "t1", capsys=capsys)[0] == 0
+    assert "thread t1" in run(in_shell, "status", "--json", capsys=capsys)[1]
+    assert run(in_shell, "unmute", "--thread", "t1", capsys=capsys)[0] == 0
+    assert "thread t1" not in run(in_shell, "status", "--json", capsys=capsys)[1]
+    assert run(in_shell, "resume", capsys=capsys)[0] == 0
+    code, said = run(in_shell, "drop-queue", "--live-too", capsys=capsys)
+    assert (code, said.strip()) == (0, "0 waiting messages dropped")
+
+
 def test_q10_the_token_is_nowhere(
     make_stage: MakeStage, api: BotApi, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -145,9 +145,12 @@ class LedgerService:
         stopping: Callable[[], bool],
         *,
         look: Callable[[Ingest], object] = Ingest.look,
+        again: Callable[[], bool] = lambda: False,
         max_age_ms: int = 0,
     ) -> Iterator[Progress]:
         """Look for changes, then read within `budget`; gives progress as it goes. Needs the lease.
+
+        While files wait and `again` says so, the budget is spent once more.
 
         Raises one of `TROUBLE` with the ledger closed, so that the next step opens it afresh.
         """
@@ -158,6 +161,8 @@ class LedgerService:
                 look(ingest)
                 self._health = msgspec.structs.replace(self._health, max_age_ms=max_age_ms)
                 yield from self._read(ingest, budget, stopping)
+                while ingest.progress.files_waiting and not stopping() and again():
+                    yield from self._read(ingest, budget, stopping)
                 self.roots = ingest.roots
                 self._back_up()
                 self.events.settled()

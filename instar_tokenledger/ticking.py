@@ -65,35 +65,29 @@ class LedgerTick:
         return cadence.delay_s(self._pulse(settings))
 
     def _look_and_read(self, settings: LedgerSettings, stopping: Callable[[], bool]) -> None:
-        began_s = self._clock.monotonic_s()
-        looked_s = 0.0
+        looked_s = ended_s = 0.0
+        max_scan_s = settings.max_scan_ms / 1000
 
         def look(ingest: Ingest) -> None:
-            nonlocal looked_s
+            nonlocal looked_s, ended_s
+            began_s = self._clock.monotonic_s()
             self._look(ingest, settings, stopping)
-            looked_s = self._clock.monotonic_s() - began_s
+            ended_s = self._clock.monotonic_s()
+            looked_s = ended_s - began_s
 
-        self._step(settings, stopping, look)
-        while not stopping() and self._waiting():
-            read_s = self._clock.monotonic_s() - began_s - looked_s
-            if read_s >= min(cadence.READ_SHARE * looked_s, settings.max_scan_ms / 1000):
-                break
-            self._step(settings, stopping, lambda _ingest: None)
+        def again() -> bool:
+            read_s = self._clock.monotonic_s() - ended_s
+            return read_s < min(cadence.READ_SHARE * looked_s, max_scan_s)
 
-    def _step(
-        self,
-        settings: LedgerSettings,
-        stopping: Callable[[], bool],
-        look: Callable[[Ingest], None],
-    ) -> None:
         budget = Budget(
             files=settings.max_files_per_scan,
             bytes=settings.max_bytes_per_scan,
             rows=settings.max_rows_per_scan,
-            seconds=settings.max_scan_ms / 1000,
+            seconds=max_scan_s,
         )
         max_age_ms = 0 if self._service.wishes.now.all else settings.max_file_age_ms
-        for _ in self._service.step(budget, stopping, look=look, max_age_ms=max_age_ms):
+        steps = self._service.step(budget, stopping, look=look, again=again, max_age_ms=max_age_ms)
+        for _ in steps:
             pass
 
     def _look(self, ingest: Ingest, settings: LedgerSettings, stopping: Callable[[], bool]) -> None:

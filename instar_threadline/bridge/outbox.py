@@ -56,6 +56,9 @@ class Outbox:
         self.limits = limits
         self.lock = threading.RLock()
         """Held while the connection is used; a call under it may call others."""
+        self._said: dict[bytes, int] = {}
+        """What was queued within the repeat window, oldest first. After a restart it is empty: a
+        repetition is then shown in full."""
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
@@ -306,20 +309,15 @@ class Outbox:
         """
         if row.kind != "message" or row.history or len(row.body) < REPEAT_MIN_CODE_POINTS:
             return row
-        digest = key_of(row.direction, row.fingerprint, " ".join(row.body.split()))
-        at = (row.target, row.thread_id)
-        before = self.connection.execute(
-            "SELECT at_ms FROM said WHERE target = ? AND thread_id = ? AND digest = ?",
-            (*at, digest),
-        ).get
-        self.connection.execute(
-            "DELETE FROM said WHERE at_ms < ?", (row.queued_at_ms - REPEAT_WINDOW_MS,)
+        words = key_of(
+            row.target, row.thread_id, row.direction, row.fingerprint, " ".join(row.body.split())
         )
-        self.connection.execute(
-            "INSERT INTO said VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at_ms = excluded.at_ms",
-            (*at, digest, row.queued_at_ms),
-        )
-        if before is None or row.queued_at_ms - int(before) > REPEAT_WINDOW_MS:
+        now_ms = row.queued_at_ms
+        before = self._said.pop(words, None)
+        self._said[words] = now_ms
+        while now_ms - next(iter(self._said.values())) > REPEAT_WINDOW_MS:
+            del self._said[next(iter(self._said))]
+        if before is None or now_ms - before > REPEAT_WINDOW_MS:
             return row
         self.count(row.target, "repeated-words")
         return msgspec.structs.replace(

@@ -152,15 +152,6 @@ CREATE TABLE dead (
   row BLOB NOT NULL
 );
 
-CREATE TABLE said (
-  target TEXT NOT NULL,
-  thread_id TEXT NOT NULL,
-  digest BLOB NOT NULL,
-  at_ms INTEGER NOT NULL,
-  PRIMARY KEY (target, thread_id, digest)
-) WITHOUT ROWID;
-CREATE INDEX said_at ON said (at_ms);
-
 CREATE TABLE topic (
   target TEXT NOT NULL,
   thread_id TEXT NOT NULL,

@@ -33,6 +33,11 @@ class Environment(Struct, frozen=True, kw_only=True):
         """The path of an installed program."""
         return str(self.folder / "bin" / name)
 
+    @property
+    def site_packages(self) -> Path:
+        """Where its packages lie."""
+        return next((self.folder / "lib").glob("python3*/site-packages"))
+
 
 def build_wheels(folder: Path) -> Sequence[Path]:
     """Our wheel and those of the examples, built from a copy: the checkout stays as it is."""

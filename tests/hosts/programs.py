@@ -65,7 +65,7 @@ class Site:
 
     def __init__(self, base: str, program: Program, token: str = TOKEN) -> None:
         self.base = base
-        self._program = program
+        self.program = program
         self._headers = {"authorization": f"Bearer {token}"}
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -94,7 +94,7 @@ class Site:
             said = answer.text
             return good(answer.json()) if answer.status_code == 200 else None
 
-        return until(look, lambda: f"{path}: {said}\n{self._program.output()}", guard_s)
+        return until(look, lambda: f"{path}: {said}\n{self.program.output()}", guard_s)
 
 
 def until(look: Callable[[], T | None], why: Callable[[], str], guard_s: float = GUARD_S) -> T:

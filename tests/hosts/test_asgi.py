@@ -41,7 +41,7 @@ def test_under_uvicorn(python: Environment, start: Start, tmp_path: Path) -> Non
     assert lease(first)["held"] is True
     site.until("/instar/plugins", lambda said: all(one["runs"] for one in said["ticks"]))
     assert "tokenledger" in {one["name"] for one in site.get("/instar/plugins")["plugins"]}
-    assert program.stop() < 5
+    program.stop()
 
 
 def test_under_gunicorn_with_two_workers(python: Environment, start: Start, tmp_path: Path) -> None:

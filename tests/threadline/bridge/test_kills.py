@@ -31,7 +31,7 @@ KILLS = 60
 FAULTS: list[Fault] = ["reset-before", "reset-after", "half-answer", "502-before", "502-after"]
 FAULTS += ["garbage", "500-restart"]
 AUTH_TOKEN = "kill-harness-token"
-SPEED = 400.0
+SPEED = 60.0
 HANG_GUARD_S = 280.0
 
 
@@ -138,7 +138,7 @@ def test_q3_q9_kills_and_faults_lose_nothing(state_dir: Path, seed: int) -> None
     print(f"seed {seed}: {kills} kills, {spent} faults, {repeats} marked copies")
     assert kills == KILLS
     assert spent >= 80
-    assert len(api.group.topics) <= THREADS + 2
+    assert len(api.group.topics) <= 2 * THREADS, "a twin needs a death before any id is known"
     assert api.violations == []
 
 

@@ -1,0 +1,119 @@
+"""Hermes's running totals: read from outside, kept as readings, never added."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+
+from instar_host.store.tail import Lines
+from instar_tokenledger.errors import LedgerError
+from instar_tokenledger.sources.hermes import FILE, HermesReadings, decode
+from instar_tokenledger.usage import Counters, UsageRow
+
+SCHEMA = """
+    CREATE TABLE sessions (id TEXT PRIMARY KEY, cwd TEXT, git_branch TEXT);
+    CREATE TABLE session_model_usage (
+        session_id TEXT NOT NULL, model TEXT NOT NULL, billing_provider TEXT NOT NULL DEFAULT '',
+        billing_base_url TEXT NOT NULL DEFAULT '', billing_mode TEXT NOT NULL DEFAULT '',
+        task TEXT NOT NULL DEFAULT '', input_tokens INTEGER NOT NULL DEFAULT 0,
+        output_tokens INTEGER NOT NULL DEFAULT 0, cache_read_tokens INTEGER NOT NULL DEFAULT 0,
+        cache_write_tokens INTEGER NOT NULL DEFAULT 0, reasoning_tokens INTEGER NOT NULL DEFAULT 0,
+        first_seen REAL, last_seen REAL);
+"""
+"""The columns of 0.19 that are read."""
+
+
+class Home:
+    """A home of Hermes with its database open, as the gateway has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "hermes"
+        self.path.mkdir()
+        self.database = apsw.Connection(str(self.path / "state.db"))
+        self.database.pragma("journal_mode", "WAL")
+        self.database.execute(SCHEMA)
+        self.database.execute("INSERT INTO sessions VALUES ('s', '/app', 'main')")
+        self.kept = folder / "kept"
+        self.readings = self.reopened()
+
+    def reopened(self) -> HermesReadings:
+        """The same readings in a process that has just started."""
+        return HermesReadings(lambda: self.path, self.kept)
+
+    def use(self, total: int, at_s: float) -> None:
+        """Hermes has used so many tokens by then, in all."""
+        self.database.execute("DELETE FROM session_model_usage")
+        self.database.execute(
+            "INSERT INTO session_model_usage (session_id, model, input_tokens, output_tokens,"
+            " cache_read_tokens, reasoning_tokens, last_seen) VALUES ('s', 'm', ?, 5, 7, 2, ?)",
+            (total, at_s),
+        )
+
+    def rows(self) -> list[UsageRow]:
+        data = (self.kept / FILE).read_bytes()
+        return list(decode(Lines(data=data, offset=0), b"").rows)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def test_a_total_that_grows_is_a_new_reading_of_the_same_total(home: Home) -> None:
+    """One key, so the ledger takes the last one and adds nothing."""
+    home.use(100, 1_767_225_600.5)
+    assert home.readings.refresh()
+    home.use(300, 1_767_225_700.0)
+    assert home.readings.refresh()
+    first, last = home.rows()
+    assert first.request_id == last.request_id
+    assert last.counters == Counters(input=300, output=5, cache_read=7, thinking=2)
+    assert (first.at_ms, first.session, first.project, first.branch) == (
+        1_767_225_600_500, "s", "/app", "main",
+    )  # fmt: skip
+
+
+def test_what_has_not_changed_is_not_kept_twice(home: Home) -> None:
+    """Neither in one process nor in the next."""
+    home.use(100, 1.0)
+    assert home.readings.refresh()
+    assert not home.readings.refresh()
+    assert not home.reopened().refresh()
+    assert len(home.rows()) == 1
+
+
+def test_the_hosts_transaction_keeps_its_lock_while_we_read(home: Home) -> None:
+    """The database is opened and closed in another process, so no lock of this one is dropped."""
+    home.use(100, 1.0)
+    home.database.execute("BEGIN IMMEDIATE")
+    home.readings.refresh()
+    other = apsw.Connection(str(home.path / "state.db"))
+    with pytest.raises(apsw.BusyError):
+        other.execute("BEGIN IMMEDIATE")
+    home.database.execute("COMMIT")
+    other.close()
+
+
+def test_another_schema_is_a_sentence(home: Home) -> None:
+    """A Hermes that counts otherwise is reported, and tried again."""
+    home.database.execute("DROP TABLE session_model_usage")
+    with pytest.raises(LedgerError, match=r"cannot be read: .*session_model_usage"):
+        home.readings.refresh()
+
+
+def test_without_a_database_there_is_nothing(tmp_path: Path) -> None:
+    """Hermes has not run yet, or there is none."""
+    assert not HermesReadings(lambda: tmp_path, tmp_path / "kept").refresh()
+    assert not HermesReadings(lambda: None, tmp_path / "kept").refresh()
+    assert not (tmp_path / "kept").exists()
+
+
+def test_a_line_cut_off_is_counted_and_harmless(home: Home) -> None:
+    """A crash in the middle of an append loses no reading: it is made again."""
+    home.use(100, 1.0)
+    home.readings.refresh()
+    data = (home.kept / FILE).read_bytes()
+    said = decode(Lines(data=data + data[:20] + b"\n", offset=0), b"")
+    assert (len(said.rows), sum(said.skips.values())) == (1, 1)

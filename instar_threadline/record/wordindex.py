@@ -20,7 +20,10 @@ from instar_host.store.sqlite import Migration, close_writer, open_writer, write
 from instar_threadline.record import schema
 
 WORDS_ID = 0x1A57_71DF
-CACHE_KIB = 64_000
+CACHE_KIB = 128_000
+CHECKPOINT_PAGES = 16_000
+"""About 64 MiB: while it fills, the same pages are written again and again; let the log take
+that."""
 
 _FILL = (
     "INSERT INTO words(rowid, text) SELECT id, coalesce(folded, lower(text)) FROM rows.messages"
@@ -108,5 +111,6 @@ def open_disposable(
             quarantine(path, type(error).__name__.lower(), now_ms(), keep=1)
             continue
         connection.pragma("cache_size", -CACHE_KIB)
+        connection.wal_autocheckpoint(CHECKPOINT_PAGES)
         return connection
     raise ForeignDatabase(f"{path} cannot be replaced by a fresh index.")

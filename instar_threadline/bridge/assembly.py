@@ -32,7 +32,7 @@ from instar_threadline.bridge.port import ChatPort
 from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.schema import open_bridge_database, open_bridge_reader
 from instar_threadline.bridge.settings import BridgeSettingsStore
-from instar_threadline.bridge.sinks import LOST_AT_A_HOST, HostChat, SinkWorker, target_of
+from instar_threadline.bridge.sinks import HostChat, SinkWorker, lost_at, target_of
 from instar_threadline.bridge.status import BridgeStatus
 from instar_threadline.bridge.target import GROUP_PACE, PRIVATE_PACE, Pace
 from instar_threadline.bridge.topics import Topics
@@ -87,7 +87,7 @@ class Bridge:
     def __init__(self, around: Surroundings) -> None:
         self.host = around.host
         self.settings = around.settings
-        self._problems: dict[str, str] = {}
+        self.problems: dict[str, str] = {}
         self._options, self._quiet, self.zone = self._read_options()
         self.keyring = around.keyring
         self.agent = around.agent
@@ -145,29 +145,29 @@ class Bridge:
         with self._opening:
             if self._closed:
                 raise InstarError("the bridge is closed")
-            if "options" in self._problems:
-                raise InstarError(self._problems["options"])
+            if "options" in self.problems:
+                raise InstarError(self.problems["options"])
             if self._parts is None:
                 try:
                     self._parts = self._opened()
                 except TROUBLE as error:
-                    self._problems["database"] = reason(error)
+                    self.problems["database"] = reason(error)
                     raise
-                self._problems.pop("database", None)
+                self.problems.pop("database", None)
             return self._parts
 
     def status(self) -> BridgeStatus:
         """How the bridge fares; read from the file when another process keeps it."""
         settings, broken = self.settings.current()
-        found = tuple(self._problems.values())
-        if not self._problems:
+        found = tuple(self.problems.values())
+        if not self.problems:
             found = self._configured()
         problems = (*found, broken) if broken else found
         about = status.About(
             enabled=settings.enabled,
             sends=self._parts is not None and self.host.holds_lease(),
             connection=self._connection.origin if self._connection is not None else "",
-            lost=self.lost(),
+            lost=lost_at(self._can),
             problems=tuple(problem for problem in problems if problem),
         )
         parts = self._parts
@@ -182,16 +182,6 @@ class Bridge:
             return status.read(reader, about)
         finally:
             reader.close()
-
-    def lost(self) -> tuple[str, ...]:
-        """What the way to Telegram cannot do."""
-        if not self._can:
-            return ()
-        return tuple(words for name, words in LOST_AT_A_HOST.items() if name not in self._can)
-
-    def bindings_problem(self) -> str:
-        """What is wrong with the bindings file; empty when nothing is."""
-        return self._problems.get("bindings", "")
 
     def chat(self) -> ChatWorker | None:
         """The chat's worker; None when no bot is configured."""
@@ -208,7 +198,7 @@ class Bridge:
             try:
                 self._export(parts, force=True)
             except TROUBLE as error:
-                self._problems["bindings"] = reason(error)
+                self.problems["bindings"] = reason(error)
             parts.outbox.close()
             self._close_client()
 
@@ -250,7 +240,7 @@ class Bridge:
             options = self.host.config.section(SECTION, BridgeOptions)
             return options, options.quiet(), options.zone()
         except InstarError as error:
-            self._problems["options"] = str(error)
+            self.problems["options"] = str(error)
             return BridgeOptions(), None, UTC
 
     def _opened(self) -> _Parts:
@@ -323,12 +313,12 @@ class Bridge:
             self._connection = find_connection(self.host.config)
             port, chat_id = self._port(self._connection)
         except TROUBLE as error:
-            self._problems["telegram"] = reason(error)
+            self.problems["telegram"] = reason(error)
             return None
         if port is None:
-            self._problems["telegram"] = NOT_CONFIGURED
+            self.problems["telegram"] = NOT_CONFIGURED
             return None
-        self._problems.pop("telegram", None)
+        self.problems.pop("telegram", None)
         self._can = port.capabilities()
         options = ChatOptions(
             target=CHAT_TARGET,
@@ -383,7 +373,7 @@ class Bridge:
             for binding in bindings.read(path, CHAT_TARGET, self.host.clock.now_ms()):
                 topics.adopt(binding)
         except bindings.BindingsFileError as error:
-            self._problems["bindings"] = str(error)
+            self.problems["bindings"] = str(error)
 
     def _export(self, parts: _Parts, *, force: bool = False) -> None:
         """Write the bindings file when it is stale, and not at every message."""
@@ -395,11 +385,11 @@ class Bridge:
         try:
             bindings.write(self.host.state_dir / bindings.FILE, parts.topics.all(CHAT_TARGET))
         except bindings.BindingsFileError as error:
-            self._problems["bindings"] = str(error)
+            self.problems["bindings"] = str(error)
         except OSError as error:
-            self._problems["bindings"] = f"the bindings file cannot be written: {error.strerror}"
+            self.problems["bindings"] = f"the bindings file cannot be written: {error.strerror}"
         else:
-            self._problems.pop("bindings", None)
+            self.problems.pop("bindings", None)
         self._exported = (version, now_s)
 
 

@@ -222,7 +222,7 @@ def require_no_damage(bridge: Bridge) -> None:
     """Raises InstarError when topics that exist may be unknown: then a backfill would double
     them.
     """
-    problem = bridge.bindings_problem()
+    problem = bridge.problems.get("bindings", "")
     if problem:
         raise InstarError(f"{problem} ({BINDINGS_FILE}); a backfill could open topics twice")
 

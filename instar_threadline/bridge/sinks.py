@@ -176,3 +176,10 @@ class SinkWorker:
 def target_of(sink: BridgeSink) -> str:
     """The name of a sink's target in the queue."""
     return f"sink:{sink.name}"
+
+
+def lost_at(capabilities: frozenset[str]) -> tuple[str, ...]:
+    """What a way to Telegram cannot do, in sentences; empty while none is known."""
+    if not capabilities:
+        return ()
+    return tuple(words for name, words in LOST_AT_A_HOST.items() if name not in capabilities)

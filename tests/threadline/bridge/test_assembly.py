@@ -8,124 +8,20 @@ import io
 import json
 import logging
 import stat
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from instar_host import hookimpl
-from instar_host.cli import main
 from instar_host.endpoints import HttpError
-from instar_host.records import HostContext, Request, Response, Route, TickControl, TopicSent
-from instar_host.testing import FakeClock, MakeHost
-from instar_threadline.messages import Message, NewMessage, Thread
+from instar_host.records import HostContext, TopicSent
+from instar_threadline.messages import Message, Thread
 from instar_threadline.plugin import ThreadlinePlugin
 from instar_threadline.records import BridgeSink, Mirror, Mirrored, Redactor, SinkResult
-from tests.threadline.bridge.fake_bot_api import GROUP, TOKEN, BotApi, RefusedError
-from tests.threadline.bridge.fake_bot_server import BotServer, serving
+from tests.threadline.bridge.fake_bot_api import TOKEN, BotApi, RefusedError
+from tests.threadline.bridge.stage import ON, PEER, MakeStage, Stage
 
 pytest_plugins = ["instar_host.testing"]
-
-GO_ON = TickControl(stopping=lambda: False)
-ON: dict[str, Any] = {
-    "projectName": "echo",
-    "threadline": {"telegramBridge": {"enabled": True, "autoCreateTopics": True}},
-}
-PEER = "a1b2c3d4e5f60718"
-
-
-@pytest.fixture
-def api() -> BotApi:
-    return BotApi()
-
-
-@pytest.fixture
-def server(api: BotApi) -> Iterator[BotServer]:
-    with serving(api) as running:
-        yield running
-    assert api.violations == []
-
-
-@pytest.fixture
-def environ(server: BotServer) -> dict[str, str]:
-    return {
-        "INSTAR_AUTH_TOKEN": "auth-token-for-tests",
-        "INSTAR_TELEGRAM_TOKEN": TOKEN,
-        "INSTAR_TELEGRAM_CHAT_ID": str(GROUP),
-        "INSTAR_TELEGRAM_BASE_URL": server.url,
-    }
-
-
-class Stage:
-    """A host with threadline and other plugins, whose ticks are run by hand."""
-
-    def __init__(self, host: HostContext, plugin: ThreadlinePlugin, clock: FakeClock) -> None:
-        self.host = host
-        self.plugin = plugin
-        self.clock = clock
-        self.bridge = plugin.bridge(host).bridge
-        self.bridge.feed(GO_ON)
-
-    def amnesiac(self) -> Stage:
-        """The same host with a new plugin, after the bridge's database was lost."""
-        self.end()
-        for path in (self.host.state_dir / "server-data").glob("threadline-bridge.db*"):
-            path.unlink()
-        return Stage(self.host, ThreadlinePlugin(), self.clock)
-
-    def end(self) -> None:
-        self.plugin.instar_host_stopping(self.host)
-
-    def say(self, text: str, thread: str = "t1", **changes: Any) -> None:
-        fields: dict[str, Any] = {
-            "direction": "in",
-            "counterparty": PEER,
-            "counterparty_name": "Dawn",
-            "thread_id": thread,
-            "text": text,
-            **changes,
-        }
-        self.plugin.service(self.host).recorder.record(NewMessage(**fields))
-
-    def work(self, rounds: int = 40) -> None:
-        """Let feed, worker and sinks run until the clock has gone on a while."""
-        for _ in range(rounds):
-            self.bridge.feed(GO_ON)
-            self.bridge.serve_sinks(GO_ON)
-            wait_s = self.bridge.send(GO_ON)
-            self.clock.advance(wait_s or 1.0)
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        routes: Iterable[Route] = self.plugin.bridge(self.host).routes
-        route = next(r for r in routes if (r.method, r.path) == (method, path))
-        data = b"" if body is None else json.dumps(body).encode()
-        answer = route.endpoint(Request(method=method, path=path, body=data))
-        assert isinstance(answer, Response)
-        assert isinstance(answer.body, bytes)
-        return json.loads(answer.body)
-
-
-MakeStage = Callable[..., Stage]
-
-
-@pytest.fixture
-def make_stage(
-    make_host: MakeHost, environ: dict[str, str], clock: FakeClock
-) -> Iterator[MakeStage]:
-    made: list[Stage] = []
-
-    def make(*others: object, config: dict[str, Any] | None = None, bot: bool = True) -> Stage:
-        plugin = ThreadlinePlugin()
-        named = {"threadline": plugin} | {f"other{n}": o for n, o in enumerate(others)}
-        given = environ if bot else {"INSTAR_AUTH_TOKEN": environ["INSTAR_AUTH_TOKEN"]}
-        host = make_host(named, ON if config is None else config, environ=given)
-        made.append(Stage(host, plugin, clock))
-        return made[-1]
-
-    yield make
-    for stage in made:
-        stage.end()
 
 
 def test_a_recorded_message_arrives_in_telegram(make_stage: MakeStage, api: BotApi) -> None:
@@ -407,119 +303,6 @@ def test_a_bad_section_shuts_the_bridge_and_nothing_else(make_stage: MakeStage) 
     config = {"threadline": {"bridge": {"quietHours": "late"}, "telegramBridge": {"enabled": True}}}
     with pytest.raises(Exception, match="quietHours"):
         make_stage(config=config)
-
-
-def run(state_dir: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    code = main(["bridge", *arguments, "--state-dir", str(state_dir)])
-    captured = capsys.readouterr()
-    return code, captured.out + captured.err
-
-
-@pytest.fixture
-def in_shell(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, state_dir: Path) -> Path:
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("INSTAR_PLUGINS", raising=False)
-    (state_dir / "config.json").write_text(json.dumps(ON))
-    return state_dir
-
-
-def test_check_says_what_to_fix(
-    in_shell: Path, api: BotApi, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`instar bridge check` finds bot, chat, topics and rights, and names the cure of each
-    fault.
-    """
-    assert run(in_shell, "check", capsys=capsys)[0] == 0
-    api.group.can_manage_topics = False
-    api.group.forum = False
-    code, said = run(in_shell, "check", capsys=capsys)
-    assert code == 1
-    assert "Topics: switch them on" in said
-    assert "Administrators" in said
-    api.group.status = "left"
-    assert "add the bot to the group" in run(in_shell, "check", capsys=capsys)[1]
-    api.refusals.append(RefusedError(401, "Unauthorized"))
-    assert "@BotFather" in run(in_shell, "check", capsys=capsys)[1]
-
-
-def test_send_test_goes_through_the_queue(
-    in_shell: Path, api: BotApi, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without a running host the command takes the lease, sends, and says that it arrived."""
-    code, said = run(in_shell, "send-test", capsys=capsys)
-    assert (code, "has arrived" in said) == (0, True)
-    assert any("This is a test" in message.text for message in api.group.messages)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["backfill", "--dryrun"],
-        ["backfill", "--dry-run=true"],
-        ["backfill", "--dry"],
-        ["backfill", "--threads"],
-        ["backfill", "extra"],
-        ["nonsense"],
-        ["mute"],
-        ["retry"],
-        ["config", "enabled=perhaps"],
-        ["config", "colour=red"],
-    ],
-)
-def test_c_76_a_misspelt_flag_is_an_error(
-    in_shell: Path, api: BotApi, arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """C-76: nothing is ignored, and nothing is sent."""
-    try:
-        code = run(in_shell, *arguments, capsys=capsys)[0]
-    except SystemExit as left:
-        code = int(left.code or 0)
-    assert code == 2
-    assert api.calls == []
-
-
-def test_backfill_from_the_command_line(
-    in_shell: Path,
-    make_host: MakeHost,
-    api: BotApi,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """A plan first, `--yes` to go, a seed beside the log; then everything is posted."""
-    plugin = ThreadlinePlugin()
-    host = make_host(
-        {"threadline": plugin}, ON, environ={"INSTAR_AUTH_TOKEN": "auth-token-for-tests"}
-    )
-    new = NewMessage(direction="in", counterparty=PEER, thread_id="t1", text="from the log")
-    plugin.service(host).recorder.record(new)
-    plugin.instar_host_stopping(host)
-    seed = in_shell / "seed.json"
-    row = {"threadId": "t1", "direction": "out", "timestamp": "2025-04-28T12:00:00Z"}
-    seed.write_text(json.dumps([{**row, "text": "from the seed", "remoteAgent": PEER}]))
-    arguments = ["backfill", "--threads", "t1,t9", "--seed", str(seed)]
-    code, said = run(in_shell, *arguments, "--dry-run", capsys=capsys)
-    assert code == 0
-    assert "2 messages in" in said
-    assert "t9: no messages" in said
-    assert api.calls == []
-    assert run(in_shell, *arguments, capsys=capsys)[0] == 2, "without --yes, and no terminal to ask"
-    code, said = run(in_shell, *arguments, "--yes", capsys=capsys)
-    assert (code, "Everything is posted" in said) == (0, True)
-    shown = "\n".join(message.text for message in api.group.messages)
-    assert shown.index("from the seed") < shown.index("from the log")
-
-
-def test_muting_resuming_and_giving_up_the_queue_by_hand(
-    in_shell: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """What a person changes in a terminal is what the status shows afterwards."""
-    assert run(in_shell, "mute", "--thread", "t1", capsys=capsys)[0] == 0
-    assert "thread t1" in run(in_shell, "status", "--json", capsys=capsys)[1]
-    assert run(in_shell, "unmute", "--thread", "t1", capsys=capsys)[0] == 0
-    assert "thread t1" not in run(in_shell, "status", "--json", capsys=capsys)[1]
-    assert run(in_shell, "resume", capsys=capsys)[0] == 0
-    code, said = run(in_shell, "drop-queue", "--live-too", capsys=capsys)
-    assert (code, said.strip()) == (0, "0 waiting messages dropped")
 
 
 def test_q10_the_token_is_nowhere(

@@ -1,0 +1,130 @@
+"""`instar bridge ...` from a shell: set-up, tests, history, and nothing silently ignored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from instar_host.cli import main
+from instar_host.testing import MakeHost
+from instar_threadline.messages import NewMessage
+from instar_threadline.plugin import ThreadlinePlugin
+from tests.threadline.bridge.fake_bot_api import BotApi, RefusedError
+from tests.threadline.bridge.stage import ON, PEER
+
+pytest_plugins = ["instar_host.testing"]
+
+
+def run(state_dir: Path, *arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    code = main(["bridge", *arguments, "--state-dir", str(state_dir)])
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+@pytest.fixture
+def in_shell(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, state_dir: Path) -> Path:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("INSTAR_PLUGINS", raising=False)
+    (state_dir / "config.json").write_text(json.dumps(ON))
+    return state_dir
+
+
+def test_check_says_what_to_fix(
+    in_shell: Path, api: BotApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`instar bridge check` finds bot, chat, topics and rights, and names the cure of each
+    fault.
+    """
+    assert run(in_shell, "check", capsys=capsys)[0] == 0
+    api.group.can_manage_topics = False
+    api.group.forum = False
+    code, said = run(in_shell, "check", capsys=capsys)
+    assert code == 1
+    assert "Topics: switch them on" in said
+    assert "Administrators" in said
+    api.group.status = "left"
+    assert "add the bot to the group" in run(in_shell, "check", capsys=capsys)[1]
+    api.refusals.append(RefusedError(401, "Unauthorized"))
+    assert "@BotFather" in run(in_shell, "check", capsys=capsys)[1]
+
+
+def test_send_test_goes_through_the_queue(
+    in_shell: Path, api: BotApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a running host the command takes the lease, sends, and says that it arrived."""
+    code, said = run(in_shell, "send-test", capsys=capsys)
+    assert (code, "has arrived" in said) == (0, True)
+    assert any("This is a test" in message.text for message in api.group.messages)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["backfill", "--dryrun"],
+        ["backfill", "--dry-run=true"],
+        ["backfill", "--dry"],
+        ["backfill", "--threads"],
+        ["backfill", "extra"],
+        ["nonsense"],
+        ["mute"],
+        ["retry"],
+        ["config", "enabled=perhaps"],
+        ["config", "colour=red"],
+    ],
+)
+def test_c_76_a_misspelt_flag_is_an_error(
+    in_shell: Path, api: BotApi, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C-76: nothing is ignored, and nothing is sent."""
+    try:
+        code = run(in_shell, *arguments, capsys=capsys)[0]
+    except SystemExit as left:
+        code = int(left.code or 0)
+    assert code == 2
+    assert api.calls == []
+
+
+def test_backfill_from_the_command_line(
+    in_shell: Path,
+    make_host: MakeHost,
+    api: BotApi,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A plan first, `--yes` to go, a seed beside the log; then everything is posted."""
+    plugin = ThreadlinePlugin()
+    host = make_host(
+        {"threadline": plugin}, ON, environ={"INSTAR_AUTH_TOKEN": "auth-token-for-tests"}
+    )
+    new = NewMessage(direction="in", counterparty=PEER, thread_id="t1", text="from the log")
+    plugin.service(host).recorder.record(new)
+    plugin.instar_host_stopping(host)
+    seed = in_shell / "seed.json"
+    row = {"threadId": "t1", "direction": "out", "timestamp": "2025-04-28T12:00:00Z"}
+    seed.write_text(json.dumps([{**row, "text": "from the seed", "remoteAgent": PEER}]))
+    arguments = ["backfill", "--threads", "t1,t9", "--seed", str(seed)]
+    code, said = run(in_shell, *arguments, "--dry-run", capsys=capsys)
+    assert code == 0
+    assert "2 messages in" in said
+    assert "t9: no messages" in said
+    assert api.calls == []
+    assert run(in_shell, *arguments, capsys=capsys)[0] == 2, "without --yes, and no terminal to ask"
+    code, said = run(in_shell, *arguments, "--yes", capsys=capsys)
+    assert (code, "Everything is posted" in said) == (0, True)
+    shown = "\n".join(message.text for message in api.group.messages)
+    assert shown.index("from the seed") < shown.index("from the log")
+
+
+def test_muting_resuming_and_giving_up_the_queue_by_hand(
+    in_shell: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a person changes in a terminal is what the status shows afterwards."""
+    assert run(in_shell, "mute", "--thread", "t1", capsys=capsys)[0] == 0
+    assert "thread t1" in run(in_shell, "status", "--json", capsys=capsys)[1]
+    assert run(in_shell, "unmute", "--thread", "t1", capsys=capsys)[0] == 0
+    assert "thread t1" not in run(in_shell, "status", "--json", capsys=capsys)[1]
+    assert run(in_shell, "resume", capsys=capsys)[0] == 0
+    code, said = run(in_shell, "drop-queue", "--live-too", capsys=capsys)
+    assert (code, said.strip()) == (0, "0 waiting messages dropped")

@@ -93,7 +93,7 @@ def carries_third_parties(host: Inhabited, site_packages: Path) -> None:
         limits = site.until("/codex/limits", lambda said: said["limits"])
         assert limits["primary"]["used_percent"] == 7.5
         total = site.until(
-            "/tokens/summary?since=2026-01-01",
+            "/tokens/summary?since=2026-01-01T00:00:00Z",
             lambda said: said["summary"]["eventCount"] and said["summary"],
         )
         assert (total["totalInput"], total["totalOutput"]) == (60, 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from tests.hosts import fake_model, inhabited
 from tests.hosts.conftest import Start
 from tests.hosts.environments import Environment, environment
 from tests.hosts.inhabited import Inhabited
-from tests.hosts.programs import GUARD_S, surroundings
-from tests.threadline.bridge.fake_bot_api import BotApi
+from tests.hosts.programs import GUARD_S, surroundings, until
+from tests.threadline.bridge.fake_bot_api import GROUP, BotApi
 from tests.threadline.bridge.fake_bot_server import serving
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
@@ -144,3 +145,48 @@ def test_a_process_that_does_not_enable_us_never_imports_us(hermes: Inhabited) -
             cwd=hermes.home, capture_output=True, text=True, timeout=GUARD_S,
         )  # fmt: skip
         assert done.stdout.splitlines()[-2:] == [f"[{enabled}, False]", "[]"], done.stderr
+
+
+class PolledBotApi(BotApi):
+    """Also what a bot needs that reads: nobody ever writes to it."""
+
+    def call(self, method: str, fields: dict[str, Any]) -> Any:
+        if method == "getUpdates":
+            self.pause.wait(0.5)  # a long poll without an answer
+            return []
+        if method in SILENT:
+            return True
+        return super().call(method, fields)
+
+    pause = threading.Event()
+
+
+SILENT = {
+    "deleteWebhook", "setMyCommands", "deleteMyCommands", "sendChatAction", "logOut", "close",
+    "setChatMenuButton", "setMyDescription", "setMyShortDescription",
+}  # fmt: skip
+
+
+def test_without_a_bot_of_ours_it_is_hermes_that_sends(hermes: Inhabited) -> None:
+    """Through its own Telegram: one topic in its home channel, and the words in it."""
+    api = PolledBotApi()
+    home = Path(hermes.environ["HERMES_HOME"])
+    with serving(api) as server:
+        telegram = {
+            "enabled": True, "token": api.token, "extra": {"base_url": f"{server.url}/bot"},
+            "home_channel": {"platform": "telegram", "chat_id": str(GROUP), "name": "home"},
+        }  # fmt: skip
+        hermes.write = lambda section: configure(home, section, platforms={"telegram": telegram})
+        bridge = {"threadline": {"telegramBridge": {"enabled": True, "autoCreateTopics": True}}}
+        site = hermes.begin(bridge)
+        inhabited.record(site, "hello there")
+
+        def sent() -> list[str]:
+            texts = [str(f.get("text")) for method, f in api.calls if method == "sendMessage"]
+            return [text for text in texts if "hello there" in text]
+
+        until(sent, lambda: f"{api.calls}\n{site.get('/threadline/bridge/status')}")
+        assert [method for method, _ in api.calls].count("createForumTopic") == 1
+        lost = site.get("/threadline/bridge/status")["lost"]
+        assert any("change the text" in one for one in lost)
+        hermes.end(site.program)

@@ -68,10 +68,10 @@ def power_cuts(tmp_path: Path, tree: Corpus, count: int) -> None:
     ledger.close()
     chance = random.Random(60)
     seen = set()
-    for number in range(count):
+    moments = [chance.randrange(len(vfs.events)) for _ in range(count - 1)]
+    for number, moment in enumerate([*moments, len(vfs.events)]):
         folder = tmp_path / f"image-{number}"
         folder.mkdir()
-        moment = chance.randrange(len(vfs.events) + 1)
         for name, content in vfs.crash_image(moment, chance).items():
             (folder / name).write_bytes(content)
         (folder / "ledger.db-shm").unlink(missing_ok=True)  # memory, gone with the power

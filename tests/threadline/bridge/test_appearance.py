@@ -20,11 +20,6 @@ def world(state_dir: Path) -> Iterator[World]:
     assert made.api.violations == []
 
 
-def only_topic(world: World) -> int:
-    (topic,) = world.api.group.topics
-    return topic
-
-
 def test_first_contact_rings_and_the_rest_is_silent(world: World) -> None:
     """The first message of a thread makes a sound; an ordinary second one does not."""
     world.say("one")

@@ -190,3 +190,24 @@ def test_without_a_bot_of_ours_it_is_hermes_that_sends(hermes: Inhabited) -> Non
         lost = site.get("/threadline/bridge/status")["lost"]
         assert any("change the text" in one for one in lost)
         hermes.end(site.program)
+
+
+def test_the_chat_command_answers_with_numbers(hermes: Inhabited) -> None:
+    """`/tokens` is registered, reads today's numbers, and takes nothing but a span."""
+    configure(Path(hermes.environ["HERMES_HOME"]), {"stateDir": str(hermes.state_dir)})
+    code = (
+        "import asyncio\n"
+        "from hermes_cli.plugins import discover_plugins, get_plugin_command_handler\n"
+        "discover_plugins()\n"
+        "for said in ('', '7d', '--state-dir /'):\n"
+        "    print(asyncio.run(get_plugin_command_handler('tokens')(said)))"
+    )
+    done = subprocess.run(
+        [Path(hermes.command[0]).with_name("python"), "-c", code],
+        env={**surroundings(hermes.home), **hermes.environ},
+        cwd=hermes.home, capture_output=True, text=True, timeout=GUARD_S,
+    )  # fmt: skip
+    today, week, junk = done.stdout.splitlines()[-3:]
+    assert today == "Today: No requests in this span."
+    assert week == "Last 7d: No requests in this span."
+    assert junk.startswith("Use: /tokens")

@@ -35,6 +35,7 @@ from instar_tokenledger.windows import END_OF_TIME, Window
 from instar_tokenledger.zones import Zone, local_zone, zone_of
 
 PROGRESS_EVERY_S = 0.2
+EMPTY = "The ledger is empty: `instar tokens scan` fills it."
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -153,7 +154,9 @@ def _scanned(call: _Call, *, anew: bool) -> int:
 def _summary(call: _Call) -> int:
     with call.reading() as reading:
         answer = answers.summary(reading, call.window())
-    return call.give(answer, display.summary_text(answer["summary"], call.zone_info))
+        empty = not reading.totals.contents()["requests"]
+    text = display.summary_text(answer["summary"], call.zone_info)
+    return call.give(answer, f"{text} {EMPTY}" if empty else text)
 
 
 def _sessions(call: _Call) -> int:

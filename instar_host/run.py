@@ -23,6 +23,7 @@ import msgspec
 from instar_host.errors import InstarError, reason
 from instar_host.lease import Lease
 from instar_host.records import HostContext, LeaseStatus, RuntimeView, TickStatus
+from instar_host.shapes import work_out_shapes
 from instar_host.surface import Surface, collect_surface
 from instar_host.ticks import Ticks
 from instar_host.workers import Workers
@@ -197,7 +198,9 @@ class Run:
                 ticks=self.tick_statuses, lease=self.lease, stopping=self._stopping.is_set
             ),
         )
-        self.surface = await self._control.run(partial(collect_surface, self.host))
+        surface = await self._control.run(partial(collect_surface, self.host))
+        await self._control.run(work_out_shapes)  # before ticks and endpoints decode side by side
+        self.surface = surface
         self._lease = Lease(self.host.state_dir, name=host.name, clock=host.clock)
         await self._look_after_lease()
         if not self.stopping:

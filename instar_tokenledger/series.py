@@ -64,8 +64,11 @@ def start_of(at_ms: int, bucket: Bucket, zone: tzinfo) -> int:
     local = datetime.fromtimestamp(at_ms // 1000, zone)
     start = local.replace(minute=0, second=0, microsecond=0)
     if bucket == "day":
-        start = start.replace(hour=0, fold=0)
-    return round(start.timestamp() * 1000)
+        return round(start.replace(hour=0, fold=0).timestamp() * 1000)
+    # Where clocks went back there are two hours of that name: the later that has begun is meant.
+    # The instant's own fold does not tell, because the hour may lie in both passes by a part.
+    begun = (round(start.replace(fold=fold).timestamp() * 1000) for fold in (0, 1))
+    return max(start_ms for start_ms in begun if start_ms <= at_ms)
 
 
 def bucketed(items: Iterable[tuple[int, int, Sequence[int]]]) -> list[dict[str, Any]]:

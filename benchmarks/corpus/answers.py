@@ -135,8 +135,10 @@ def bucket_start(ts_ms: int, bucket: str, zone: ZoneInfo) -> int:
     local = datetime.fromtimestamp(ts_ms // 1000, UTC).astimezone(zone)
     start = local.replace(minute=0, second=0, microsecond=0)
     if bucket == "day":
-        start = start.replace(hour=0, fold=0)
-    return round(start.timestamp() * 1000)
+        return round(start.replace(hour=0, fold=0).timestamp() * 1000)
+    # Where clocks went back there are two such hours: it is the later one that has begun.
+    begun = [round(start.replace(fold=fold).timestamp() * 1000) for fold in (0, 1)]
+    return max(ms for ms in begun if ms <= ts_ms)
 
 
 def _counted(request: Request) -> Iterator[Counters]:

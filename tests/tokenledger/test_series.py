@@ -74,6 +74,15 @@ def test_a_bucket_begins_where_the_clock_on_the_wall_says(
     assert [(row["start"], row["eventCount"]) for row in rows] == sorted(Counter(starts).items())
 
 
+def test_an_hour_that_the_clock_re_enters_in_its_middle_is_one_bucket() -> None:
+    """Chatham's clocks go back from 3:45 to 2:45: what follows 3:45 belongs to the second pass."""
+    end_of_the_second_pass = 1_775_314_800_000
+    rows = rows_at([end_of_the_second_pass - 1, end_of_the_second_pass], "hour", "Pacific/Chatham")
+    alone = rows_at([end_of_the_second_pass], "hour", "Pacific/Chatham")
+    assert [(row["start"], row["eventCount"]) for row in rows] == [(1_775_312_100_000, 2)]
+    assert [row["start"] for row in alone] == [1_775_312_100_000]
+
+
 def test_an_hour_that_comes_twice_is_two_buckets() -> None:
     """When clocks go back, both passes of the hour are told apart."""
     back = 1_762_063_200_000

@@ -48,6 +48,14 @@ class PluginsSection(Settings, frozen=True, kw_only=True):
             description="plugins that are never imported, built-in ones too; wins over enabled"
         ),
     ] = ()
+    max_failures_in_row: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            description="a hook of a third-party plugin that fails this often in a row is not"
+            " called again until this file is written or the host restarted; 0: however often",
+        ),
+    ] = 20
     settings: Annotated[
         dict[str, dict[str, Any]],
         msgspec.Meta(description="one object a third-party plugin, checked by that plugin"),

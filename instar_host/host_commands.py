@@ -42,6 +42,8 @@ def _table(statuses: tuple[PluginStatus, ...]) -> str:
         lines.append("  ".join([*cells, row[3]]).rstrip())
         if status is not None and status.error:
             lines.append(f"  {status.error}")
+        if status is not None and status.off:
+            lines.append(f"  not called any more: {', '.join(status.off)}")
     return "\n".join(lines)
 
 

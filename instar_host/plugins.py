@@ -26,6 +26,7 @@ from instar_host.discovery import Candidate, Choice, choose, installed
 from instar_host.errors import PluginError, reason
 from instar_host.hookspecs import PROJECT
 from instar_host.observers import Observers
+from instar_host.patience import Patience
 from instar_host.registry import Declared, Registry, WrapperRefused
 from instar_host.settings import nearest
 from instar_host.version import OUR_DISTRIBUTION
@@ -53,6 +54,8 @@ class PluginStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Calls into it that failed."""
     dropped: int = 0
     """Events it was too slow to be told about."""
+    off: tuple[str, ...] = ()
+    """Hooks that are not called any more, because they failed too often in a row."""
 
 
 class Contribution(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +76,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Plugins:
     """Made by `Plugins.load`. Every method may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Config) -> None:
         self._registry = Registry()
+        self._patience = Patience(config)
+        self._trusted: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         self._entries: list[_Entry] = []
         self._returns: dict[str, Any] = {}
@@ -96,7 +101,7 @@ class Plugins:
         that are on unless disabled. Raises ConfigError for a bad section, and nothing on account of
         a plugin.
         """
-        plugins = cls()
+        plugins = cls(config)
         ours = [_given(name, plugin) for name, plugin in (given or {}).items()]
         plugins._load(choose([*ours, *installed(entry_points, builtin)], config.plugins))
         return plugins
@@ -104,7 +109,7 @@ class Plugins:
     def statuses(self) -> tuple[PluginStatus, ...]:
         """Every plugin that is installed or asked for, in the order of loading."""
         with self._lock:
-            return tuple(entry.status() for entry in self._entries)
+            return tuple(entry.status(self._patience.off(entry.name)) for entry in self._entries)
 
     def running(self) -> tuple[str, ...]:
         """Names of the plugins that take part, in the order of loading: built-in ones first."""
@@ -133,10 +138,14 @@ class Plugins:
         return found
 
     def each(self, hook: str, /, **arguments: Any) -> list[Outcome]:
-        """One outcome an implementation, errors included: for votes, where an error is a no."""
+        """One outcome an implementation, errors included: for votes, where an error is a no.
+
+        Here nobody is switched off: a voter that is not asked would be a gate left open, or shut
+        for good.
+        """
         check = partial(answers.checked, annotation=self._annotation(hook, arguments))
         return [
-            self._call(hook, impl, arguments, check)
+            self._call(hook, impl, arguments, check, votes=True)
             for impl in self._registry.implementations(hook)
         ]
 
@@ -186,6 +195,9 @@ class Plugins:
 
     def _load(self, choices: Iterable[Choice]) -> None:
         self._entries = [_Entry(choice) for choice in choices]
+        self._trusted = frozenset(
+            e.name for e in self._entries if e.candidate and e.candidate.builtin
+        )
         wanted = [entry for entry in self._entries if entry.state == "loaded"]
         for step in (_import, self._add_hooks, self._enroll):
             for entry in wanted:
@@ -256,17 +268,38 @@ class Plugins:
         impl: HookImpl,
         arguments: Mapping[str, Any],
         check: Callable[[Any], Any],
+        *,
+        votes: bool = False,
     ) -> Outcome:
+        name = impl.plugin_name
+        spared = votes or name in self._trusted
+        if not spared and not self._patience.allows(name, hook):
+            return Outcome(plugin=name, error=f"{hook}: switched off")
         try:
-            value = check(impl.function(*(arguments[name] for name in impl.argnames)))
+            value = check(impl.function(*(arguments[each] for each in impl.argnames)))
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # a plugin boundary: SystemExit too is one plugin's
             error = f"{hook}: {reason(exc)}"
-            log.info("plugin %s: %s", impl.plugin_name, error, exc_info=exc)
-            self.report(impl.plugin_name, error)
-            return Outcome(plugin=impl.plugin_name, error=error)
-        return Outcome(plugin=impl.plugin_name, value=value)
+            log.info("plugin %s: %s", name, error, exc_info=exc)
+            self.report(name, error)
+            if not spared:
+                self._lose_patience(name, hook, error)
+            return Outcome(plugin=name, error=error)
+        if not spared:
+            self._patience.went_well(name, hook)
+        return Outcome(plugin=name, value=value)
+
+    def _lose_patience(self, plugin: str, hook: str, error: str) -> None:
+        """Count the failure; name it, once, where it is one too many."""
+        failures = self._patience.failed(plugin, hook)
+        if failures:
+            why = f"{error}; switched off after {failures} failures in a row"
+            log.warning("plugin %s: %s", plugin, why)
+            with self._lock:
+                for entry in self._entries:
+                    if entry.name == plugin:
+                        entry.error = why
 
     def _observer_failed(self, plugin: str, exc: BaseException) -> None:
         self.report(plugin, reason(exc))
@@ -298,7 +331,7 @@ class _Entry:
     def runs(self) -> bool:
         return self.state in ("loaded", "waiting")
 
-    def status(self) -> PluginStatus:
+    def status(self, off: tuple[str, ...]) -> PluginStatus:
         return PluginStatus(
             name=self.name,
             distribution=self.candidate.distribution if self.candidate else None,
@@ -308,6 +341,7 @@ class _Entry:
             hooks=self.hooks,
             errors=self.errors,
             dropped=self.dropped,
+            off=off,
         )
 
 

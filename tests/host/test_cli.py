@@ -257,4 +257,5 @@ def test_plugins_as_json(call: Call) -> None:
         "hooks": ["instar_commands", "instar_options"],
         "errors": 0,
         "dropped": 0,
+        "off": [],
     }

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
-from importlib import metadata
-from typing import Literal
+from functools import partial, reduce
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from instar_host.config import PluginsSection
+from instar_host.distributions import Installed, installed_with
 from instar_host.settings import nearest
 from instar_host.version import OUR_DISTRIBUTION
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
 
 GROUP = "instar.plugins"
 
@@ -45,14 +50,16 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def installed(
-    entry_points: Iterable[metadata.EntryPoint] | None = None,
+    entry_points: Iterable[EntryPoint] | None = None,
     builtin: Collection[str] = (OUR_DISTRIBUTION,),
 ) -> list[Candidate]:
     """The plugins of the group `instar.plugins`: those of `builtin` distributions first, then by
     name.
     """
-    found = _all_entry_points() if entry_points is None else entry_points
-    candidates = [_candidate(entry, builtin) for entry in found if entry.group == GROUP]
+    if entry_points is None:
+        candidates = [c for one in installed_with(GROUP) for c in _candidates(one, builtin)]
+    else:
+        candidates = [_candidate(entry, builtin) for entry in entry_points if entry.group == GROUP]
     return sorted(candidates, key=lambda c: (not c.builtin, c.name, c.distribution or ""))
 
 
@@ -98,7 +105,26 @@ def _missing(name: str, names: Collection[str]) -> Choice:
     return Choice(name=name, verdict="missing", why=why)
 
 
-def _candidate(entry: metadata.EntryPoint, builtin: Collection[str]) -> Candidate:
+def _candidates(found: Installed, builtin: Collection[str]) -> list[Candidate]:
+    return [
+        Candidate(
+            name=name,
+            distribution=found.name,
+            version=found.version,
+            builtin=found.name in builtin,
+            load=partial(_load, target),
+        )
+        for name, target in found.points
+    ]
+
+
+def _load(target: str) -> object:
+    """Import what an entry point names: `module`, `module:attribute`, extras left aside."""
+    module, _, attributes = target.partition("[")[0].replace(" ", "").partition(":")
+    return reduce(getattr, filter(None, attributes.split(".")), import_module(module))
+
+
+def _candidate(entry: EntryPoint, builtin: Collection[str]) -> Candidate:
     name, version = _identity(entry.dist)
     return Candidate(
         name=entry.name,
@@ -109,7 +135,7 @@ def _candidate(entry: metadata.EntryPoint, builtin: Collection[str]) -> Candidat
     )
 
 
-def _identity(dist: metadata.Distribution | None) -> tuple[str | None, str | None]:
+def _identity(dist: Distribution | None) -> tuple[str | None, str | None]:
     if dist is None:
         return None, None
     try:
@@ -117,25 +143,3 @@ def _identity(dist: metadata.Distribution | None) -> tuple[str | None, str | Non
     except Exception:  # somebody else's metadata, in any state
         log.info("unreadable metadata of a distribution", exc_info=True)
         return None, None
-
-
-def _all_entry_points() -> list[metadata.EntryPoint]:
-    """Every entry point of the group; of two installations of one distribution the first on the
-    path.
-    """
-    found: list[metadata.EntryPoint] = []
-    seen: set[str] = set()
-    for dist in metadata.distributions():
-        try:
-            text = dist.read_text("entry_points.txt") or ""
-            if GROUP not in text:
-                continue
-            name = (dist.metadata["Name"] or "").lower().replace("_", "-").replace(".", "-")
-            entries = [entry for entry in dist.entry_points if entry.group == GROUP]
-        except Exception:  # somebody else's metadata, in any state
-            log.info("unreadable metadata of a distribution", exc_info=True)
-            continue
-        if name not in seen:
-            seen.add(name)
-            found.extend(entries)
-    return found

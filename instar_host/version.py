@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+from instar_host.distributions import version_of
 
 OUR_DISTRIBUTION = "instar-plugins"
 
 
 def installed_version() -> str:
     """What pip installed; `0+unknown` when pip does not know it."""
-    try:
-        return metadata.version(OUR_DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
+    return version_of(OUR_DISTRIBUTION) or "0+unknown"

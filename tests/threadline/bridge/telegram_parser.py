@@ -7,14 +7,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
+import tdjson
 
 _HARMLESS = {"textEntityTypeMediaTimestamp"}
 """Tappable only in a reply to a video; `12:34` must stay what it is."""
 
 
 def _execute(request: dict[str, Any]) -> dict[str, Any]:
-    tdjson = pytest.importorskip("tdjson", reason="pip install tdjson: Telegram's own parser")
     tdjson.td_execute(b'{"@type":"setLogVerbosityLevel","new_verbosity_level":0}')
     answer = tdjson.td_execute(json.dumps(request).encode())
     assert answer is not None

@@ -15,7 +15,7 @@ import msgspec
 
 from instar_host.errors import UsageError
 from instar_host.lease import Lease
-from instar_host.records import Command, HostContext, Terminal
+from instar_host.records import HostContext, Terminal
 from instar_threadline import export
 from instar_threadline.record.lines import instant_ms
 from instar_threadline.record.search import SearchPage
@@ -30,26 +30,9 @@ SHOW_MESSAGES = 50
 SEARCH_BUDGET_S = 2.0
 
 
-class ThreadCommands:
-    """The sub-commands over one service."""
-
-    def __init__(self, make_service: Callable[[HostContext], ThreadlineService]) -> None:
-        self._make_service = make_service
-
-    def commands(self) -> list[Command]:
-        """The top-level command."""
-        return [
-            Command(
-                name="threads",
-                summary="what agents said to each other, and whether the record is whole",
-                configure=_configure,
-                run=lambda arguments, host, terminal: int(
-                    arguments.run_threads(
-                        _Call(arguments, host, terminal, self._make_service(host))
-                    )
-                ),
-            )
-        ]
+def run(arguments: argparse.Namespace, service: ThreadlineService, terminal: Terminal) -> int:
+    """The command over one service."""
+    return int(arguments.run_threads(_Call(arguments, service.host, terminal, service)))
 
 
 class _Call:
@@ -280,7 +263,8 @@ def _count(text: str) -> int:
     return value
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The sub-commands and their flags."""
     kinds = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def add(name: str, run: Callable[[_Call], int], summary: str) -> argparse.ArgumentParser:

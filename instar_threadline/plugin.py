@@ -1,27 +1,35 @@
-"""Threadline as a plugin: the only file that ties its parts to the host's hooks."""
+"""Threadline as a plugin: the only file that ties its parts to the host's hooks.
+
+Promises that importing it costs next to nothing: what a hook needs is imported when that hook is
+called, and what a command needs when that command runs, because every command of every plugin
+loads this file.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pluggy
 
 from instar_host.hookspecs import hookimpl
-from instar_host.records import Command, HostContext, Panel, Route, Tick, TickControl
-from instar_threadline import hookspecs
-from instar_threadline.bridge.wiring import BridgeParts, bridge_commands, bridge_parts
-from instar_threadline.commands import ThreadCommands
-from instar_threadline.routes import ThreadlineRoutes
-from instar_threadline.sample import conversations
-from instar_threadline.service import (
-    INDEX_TICK,
-    SOURCES_TICK,
-    STEPS_A_TICK,
-    ThreadlineService,
+from instar_host.records import (
+    Command,
+    HostContext,
+    Panel,
+    Route,
+    Terminal,
+    Tick,
+    TickControl,
 )
-from instar_threadline.settings_routes import SettingsRoutes
 
+if TYPE_CHECKING:
+    from instar_threadline.bridge.wiring import BridgeParts
+    from instar_threadline.service import ThreadlineService
+
+STEPS_A_TICK = 4
 SOON_S = 0.01
 PAGE = Path(__file__).parent / "dashboard" / "threadline.js"
 
@@ -34,10 +42,15 @@ class ThreadlinePlugin:
         self._bridge: BridgeParts | None = None
 
     def instar_addhooks(self, pluginmanager: pluggy.PluginManager) -> None:
+        from instar_threadline import hookspecs
+
         pluginmanager.add_hookspecs(hookspecs)
 
     @hookimpl
     def instar_routes(self, host: HostContext) -> Iterable[Route]:
+        from instar_threadline.routes import ThreadlineRoutes
+        from instar_threadline.settings_routes import SettingsRoutes
+
         service = self.service(host)
         settings = SettingsRoutes(service.bridge_settings)
         bridge = self.bridge(host).routes
@@ -45,6 +58,8 @@ class ThreadlinePlugin:
 
     @hookimpl
     def instar_ticks(self, host: HostContext) -> Iterable[Tick]:
+        from instar_threadline.service import INDEX_TICK, SOURCES_TICK
+
         service = self.service(host)
         return [
             Tick(
@@ -66,10 +81,25 @@ class ThreadlinePlugin:
 
     @hookimpl
     def instar_commands(self, host: HostContext) -> Iterable[Command]:  # noqa: ARG002
-        return [*ThreadCommands(self.service).commands(), *bridge_commands(self._new_bridge)]
+        return [
+            Command(
+                name="threads",
+                summary="what agents said to each other, and whether the record is whole",
+                configure=_configure_threads,
+                run=self._run_threads,
+            ),
+            Command(
+                name="bridge",
+                summary="the Telegram bridge: how it fares, set-up, tests, backfill",
+                configure=_configure_bridge,
+                run=self._run_bridge,
+            ),
+        ]
 
     @hookimpl
     def instar_sample(self, host: HostContext, folder: Path) -> Mapping[str, Mapping[str, object]]:  # noqa: ARG002
+        from instar_threadline.sample import conversations
+
         recorder = self.service(host).recorder
         for message in conversations(host.clock.now_ms()):
             recorder.record(message)
@@ -85,6 +115,8 @@ class ThreadlinePlugin:
     def service(self, host: HostContext) -> ThreadlineService:
         """The service of this host, made when first asked for; how a host records messages."""
         if self._service is None or self._service.host is not host:
+            from instar_threadline.service import ThreadlineService
+
             self._service = ThreadlineService(host)
         return self._service
 
@@ -96,8 +128,36 @@ class ThreadlinePlugin:
         return self._bridge
 
     def _new_bridge(self, host: HostContext) -> BridgeParts:
+        from instar_threadline.bridge.wiring import bridge_parts
+
         service = self.service(host)
         return bridge_parts(host, service.bridge_settings, service.keyring, lambda: service.agent)
+
+    def _run_threads(
+        self, arguments: argparse.Namespace, host: HostContext, terminal: Terminal
+    ) -> int:
+        from instar_threadline import commands
+
+        return commands.run(arguments, self.service(host), terminal)
+
+    def _run_bridge(
+        self, arguments: argparse.Namespace, host: HostContext, terminal: Terminal
+    ) -> int:
+        from instar_threadline.bridge import commands
+
+        return commands.run(arguments, self._new_bridge(host).bridge, terminal)
+
+
+def _configure_threads(parser: argparse.ArgumentParser) -> None:
+    from instar_threadline.commands import configure
+
+    configure(parser)
+
+
+def _configure_bridge(parser: argparse.ArgumentParser) -> None:
+    from instar_threadline.bridge.commands import configure
+
+    configure(parser)
 
 
 def _index(service: ThreadlineService, control: TickControl) -> float | None:

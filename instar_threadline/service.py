@@ -34,7 +34,6 @@ from instar_threadline.sources.statefiles import StateFiles
 
 INDEX_TICK = "threadline-index"
 SOURCES_TICK = "threadline-sources"
-STEPS_A_TICK = 4
 FRESHEN_STEPS = 1
 MAX_EVENTS = 100
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from instar_host.errors import InstarError, UsageError
-from instar_host.records import Command, HostContext, Terminal
+from instar_host.records import Terminal
 from instar_threadline.bridge import backfill_command, routes
 from instar_threadline.bridge.assembly import NOT_CONFIGURED, Bridge
 from instar_threadline.bridge.call import POLL_S, Call
@@ -28,29 +28,12 @@ from instar_threadline.terminal import ago, clean
 TEST_WAIT_S = 90.0
 
 
-class BridgeCommands:
-    """The sub-commands over the bridge that `make` gives for a host."""
-
-    def __init__(self, make: Callable[[HostContext], Bridge]) -> None:
-        self._make = make
-
-    def commands(self) -> list[Command]:
-        """The top-level command."""
-        return [
-            Command(
-                name="bridge",
-                summary="the Telegram bridge: how it fares, set-up, tests, backfill",
-                configure=_configure,
-                run=self._run,
-            )
-        ]
-
-    def _run(self, arguments: argparse.Namespace, host: HostContext, terminal: Terminal) -> int:
-        bridge = self._make(host)
-        try:
-            return int(arguments.run_bridge(Call(arguments, bridge, terminal)))
-        finally:
-            bridge.close()
+def run(arguments: argparse.Namespace, bridge: Bridge, terminal: Terminal) -> int:
+    """The command, over a bridge of its own, which is closed afterwards."""
+    try:
+        return int(arguments.run_bridge(Call(arguments, bridge, terminal)))
+    finally:
+        bridge.close()
 
 
 def _status(call: Call) -> int:
@@ -231,7 +214,8 @@ def _value(key: str, text: str) -> bool | list[str]:
     return words[text.lower()]
 
 
-def _configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The sub-commands and their flags."""
     parts = parser.add_subparsers(required=True, metavar="COMMAND", dest="action")
 
     def add(name: str, run: Callable[[Call], int], summary: str) -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from instar_host.records import Command, HostContext, Route, Tick
+from instar_host.records import HostContext, Route, Tick
 from instar_threadline.bridge.assembly import (
     FEED_TICK,
     SEND_TICK,
@@ -17,7 +17,6 @@ from instar_threadline.bridge.assembly import (
     Bridge,
     Surroundings,
 )
-from instar_threadline.bridge.commands import BridgeCommands
 from instar_threadline.bridge.routes import BridgeRoutes
 from instar_threadline.bridge.settings import BridgeSettingsStore
 from instar_threadline.record.keyring import Keyring
@@ -58,8 +57,3 @@ def bridge_parts(
         recorded=lambda: host.wake(FEED_TICK),
         close=bridge.close,
     )
-
-
-def bridge_commands(make: Callable[[HostContext], BridgeParts]) -> list[Command]:
-    """`instar bridge ...`; `make` gives the parts of a host that only runs a command."""
-    return BridgeCommands(lambda host: make(host).bridge).commands()

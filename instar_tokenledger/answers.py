@@ -47,10 +47,16 @@ def models(reading: Reading, window: Window, limit: int, offset: int) -> Json:
     return {**_span(reading, window), "limit": limit, "offset": offset, "models": found}
 
 
-def orphans(reading: Reading, idle_ms: int, now_ms: int, limit: int, offset: int) -> Json:
-    """`{idleMs, limit, offset, orphans}`: sessions that have gone quiet, the latest first."""
-    found = reading.sessions.idle(idle_ms, now_ms, limit, offset)
-    return {"idleMs": idle_ms, "limit": limit, "offset": offset, "orphans": found}
+def orphans(
+    reading: Reading, idle_ms: int, now_ms: int, since_ms: int, limit: int, offset: int
+) -> Json:
+    """`{sinceMs, idleMs, limit, offset, orphans}`: sessions that have gone quiet, the latest
+    first.
+    """
+    whole = reading.totals.answerable(Window(since_ms, END_OF_TIME))
+    found = reading.sessions.idle(idle_ms, now_ms, limit, offset, whole.since)
+    span = _span(reading, Window(since_ms, END_OF_TIME))
+    return {**span, "idleMs": idle_ms, "limit": limit, "offset": offset, "orphans": found}
 
 
 def series(reading: Reading, window: Window, bucket: Bucket, zone: Zone) -> Json:

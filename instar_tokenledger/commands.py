@@ -180,8 +180,10 @@ def _by_model(call: _Call) -> int:
 def _orphans(call: _Call) -> int:
     now_ms = call.host.clock.now_ms()
     idle_ms = span_ms(call.arguments.idle) if call.arguments.idle else IDLE_MS
+    since = call.arguments.since
+    since_ms = instant_ms(since, now_ms, call.zone_info) if since else 0
     with call.reading() as reading:
-        answer = answers.orphans(reading, idle_ms, now_ms, call.arguments.limit, 0)
+        answer = answers.orphans(reading, idle_ms, now_ms, since_ms, call.arguments.limit, 0)
     return call.give(answer, display.orphans_text(answer["orphans"], call.zone_info))
 
 
@@ -306,10 +308,14 @@ def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, as the route answers it")
 
 
-def _span(parser: argparse.ArgumentParser) -> None:
+def _since(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", metavar="WHEN", help="from then on: 7d, 12h, 2026-01-31, epoch ms; default: ever"
     )
+
+
+def _span(parser: argparse.ArgumentParser) -> None:
+    _since(parser)
     parser.add_argument("--until", metavar="WHEN", help="before then; default: now")
 
 
@@ -352,7 +358,7 @@ _COMMANDS: tuple[
     ("sessions", _sessions, "sessions by tokens", (_json, _span, _limit)),
     ("by-project", _by_project, "projects by tokens", (_json, _span, _limit)),
     ("by-model", _by_model, "models by tokens", (_json, _span, _limit)),
-    ("orphans", _orphans, "sessions that have gone quiet", (_json, _limit, _idle)),
+    ("orphans", _orphans, "sessions that have gone quiet", (_json, _since, _limit, _idle)),
     ("series", _series, "use by day or hour", (_json, _span, _bucket)),
     ("status", _status, "how far reading has come, and what was skipped", (_json,)),
     ("trace", _trace, "every line that made the number of one request", (_json, _request)),

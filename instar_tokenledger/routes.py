@@ -82,6 +82,10 @@ class TokenRoutes:
                 "sessions that have gone quiet, the latest first",
                 (
                     Parameter(name="idleMs", summary="quiet for longer than this", schema=_WHOLE),
+                    Parameter(
+                        name="since",
+                        summary="what was used from then on: epoch ms or ISO 8601; default: ever",
+                    ),
                     *PAGE,
                 ),
             ),
@@ -130,7 +134,13 @@ class TokenRoutes:
         limit, offset = _page(request, MAX_LIMIT)
         idle_ms = whole_parameter(request, "idleMs", IDLE_MS, low=1, high=END_OF_TIME)
         now_ms = self._host.clock.now_ms()
-        return self._answer(lambda r: answers.orphans(r, idle_ms, now_ms, limit, offset))
+        since = text_parameter(request, "since")
+
+        def found(reading: Reading) -> Json:
+            since_ms = 0 if since is None else instant_ms(since, now_ms, None)
+            return answers.orphans(reading, idle_ms, now_ms, since_ms, limit, offset)
+
+        return self._answer(found)
 
     def series(self, request: Request) -> Response:
         bucket, zone = _bucket(request), _zone(request)

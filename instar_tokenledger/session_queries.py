@@ -15,7 +15,7 @@ from instar_host.store.errors import shown
 from instar_tokenledger.queries import SESSIONS_ACTIVE, Json
 from instar_tokenledger.rollups import FALLBACK, total
 from instar_tokenledger.usage import KINDS
-from instar_tokenledger.windows import Window
+from instar_tokenledger.windows import END_OF_TIME, Window
 
 _WHOLE = "first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1"
 _CUT = """
@@ -94,12 +94,17 @@ class SessionQueries:
         """What lies inside `window` of the sessions that begin before or end after it."""
         found: list[_Row] = []
         for (session,) in self._all(_CUT, window):
-            requests, tokens, first, last, more = self._all(_INSIDE, (session, *window))[0]
-            if more:
-                tokens += self._all(_INSIDE_ITERATIONS, (session, *window))[0][0]
-            if requests:
-                found.append((session, tokens, requests, first, last))
+            row = self._inside(session, window)
+            if row[2]:
+                found.append(row)
         return found
+
+    def _inside(self, session: int, window: Window) -> _Row:
+        """What lies inside `window` of one session."""
+        requests, tokens, first, last, more = self._all(_INSIDE, (session, *window))[0]
+        if more:
+            tokens += self._all(_INSIDE_ITERATIONS, (session, *window))[0][0]
+        return (session, tokens, requests, first, last)
 
     def _in_order(self, rows: list[_Row], first: int, last: int) -> list[_Row]:
         """`rows`, by tokens already, with equal ones by name wherever `first` to `last` has any."""
@@ -131,21 +136,26 @@ class SessionQueries:
         """How many sessions `top` has in all."""
         return int(self._all(SESSIONS_ACTIVE, window)[0][0])
 
-    def idle(self, idle_ms: int, now_ms: int, limit: int, offset: int = 0) -> list[Json]:
-        """Sessions without a request for longer than `idle_ms`, the latest first."""
+    def idle(
+        self, idle_ms: int, now_ms: int, limit: int, offset: int = 0, since_ms: int = 0
+    ) -> list[Json]:
+        """Sessions with requests since `since_ms` and none for longer than `idle_ms`, the latest
+        first; their tokens are those since then.
+        """
+        window = Window(since_ms, END_OF_TIME)
         return [
             {
                 "sessionId": name,
                 "projectPath": self._name(project),
                 "lastTs": last,
-                "totalTokens": tokens,
+                "totalTokens": tokens if first >= since_ms else self._inside(number, window)[1],
                 "idleMs": now_ms - last,
             }
-            for name, project, last, tokens in self._all(
-                "SELECT name, project, last_ms, tokens FROM session_totals"
-                " JOIN sessions ON sessions.id = session WHERE last_ms < ?"
+            for number, name, project, first, last, tokens in self._all(
+                "SELECT session, name, project, first_ms, last_ms, tokens FROM session_totals"
+                " JOIN sessions ON sessions.id = session WHERE last_ms < ? AND last_ms >= ?"
                 " ORDER BY last_ms DESC, name LIMIT ? OFFSET ?",
-                (now_ms - idle_ms, limit, offset),
+                (now_ms - idle_ms, since_ms, limit, offset),
             )
         ]
 

@@ -8,23 +8,19 @@ id.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from instar_host.clock import Clock
 from instar_threadline.bridge import flight as flights
 from instar_threadline.bridge import target as targets
 from instar_threadline.bridge.flight import Flight
-from instar_threadline.bridge.outbox import Outbox
 from instar_threadline.bridge.port import (
     Ambiguous,
     AuthFailed,
     ChatError,
-    ChatPort,
     Migrated,
     Rejected,
     RetryAfter,
@@ -35,16 +31,12 @@ from instar_threadline.bridge.port import (
     TopicGone,
     TopicsImpossible,
 )
-from instar_threadline.bridge.render import (
-    Part,
-    Piece,
-    marked_as_repeat,
-)
+from instar_threadline.bridge.render import Part, Piece, marked_as_repeat
 from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.schema import HUB_LANE
 from instar_threadline.bridge.target import TargetState
-from instar_threadline.bridge.topics import HUB_THREAD, Topics
-from instar_threadline.bridge.watch import ChatOptions, Watch
+from instar_threadline.bridge.topics import HUB_THREAD
+from instar_threadline.bridge.watch import Chat
 
 MAX_UNCLEAR = 3
 """Topics that may be tried for one thread without a clear answer: each may lie around unused."""
@@ -64,26 +56,16 @@ Done = Sent | Topic | Probed | None
 class Aftermath:
     """Writes down how attempts ended. One thread at a time."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        topics: Topics,
-        port: ChatPort,
-        watch: Watch,
-        options: ChatOptions,
-        *,
-        clock: Clock,
-        random: Callable[[], float],
-    ) -> None:
-        self._outbox = outbox
-        self._topics = topics
-        self._port = port
-        self._watch = watch
-        self._options = options
-        self._name = options.target
-        self._clock = clock
-        self._random = random
-        self._can = port.capabilities()
+    def __init__(self, chat: Chat) -> None:
+        self._outbox = chat.outbox
+        self._topics = chat.topics
+        self._port = chat.port
+        self._watch = chat.watch
+        self._options = chat.options
+        self._name = chat.options.target
+        self._clock = chat.clock
+        self._random = chat.random
+        self._can = chat.port.capabilities()
 
     def succeeded(self, flight: Flight, done: Done) -> None:
         """The chat said yes."""

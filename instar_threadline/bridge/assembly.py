@@ -37,7 +37,7 @@ from instar_threadline.bridge.status import BridgeStatus
 from instar_threadline.bridge.target import GROUP_PACE, PRIVATE_PACE, Pace
 from instar_threadline.bridge.topics import Topics
 from instar_threadline.bridge.voices import PluginVoices
-from instar_threadline.bridge.watch import ChatOptions, Settled
+from instar_threadline.bridge.watch import Chat, ChatOptions, Settled
 from instar_threadline.bridge.worker import ChatWorker
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.records import BridgeSink, Mirrored
@@ -328,13 +328,15 @@ class Bridge:
             zone=self.zone,
         )
         return ChatWorker(
-            parts.outbox,
-            parts.topics,
-            port,
-            self,
-            options,
-            clock=self.host.clock,
-            random=_spread,
+            Chat(
+                outbox=parts.outbox,
+                topics=parts.topics,
+                port=port,
+                watch=self,
+                options=options,
+                clock=self.host.clock,
+                random=_spread,
+            )
         )
 
     def _port(self, connection: Connection | None) -> tuple[ChatPort | None, int]:

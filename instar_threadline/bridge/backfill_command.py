@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 
 from instar_host.errors import InstarError, UsageError
+from instar_host.remote import RemoteHost
 from instar_threadline.bridge import backfill, routes
 from instar_threadline.bridge.call import POLL_S, Call
 from instar_threadline.bridge.control import BackfillAnswer, BackfillRequest, require_no_damage
-from instar_threadline.bridge.remote import Sender
 from instar_threadline.bridge.status import BridgeStatus
 from instar_threadline.terminal import clean
 
@@ -72,7 +72,7 @@ def _backfill_request(arguments: argparse.Namespace) -> BackfillRequest:
     )
 
 
-def _ask_backfill(call: Call, sender: Sender | None, asked: BackfillRequest) -> BackfillAnswer:
+def _ask_backfill(call: Call, sender: RemoteHost | None, asked: BackfillRequest) -> BackfillAnswer:
     if sender is None:
         return call.control.fill(asked)
     body = msgspec.to_builtins(asked)
@@ -105,7 +105,7 @@ def _confirmed(call: Call) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _follow(call: Call, sender: Sender | None, answer: BackfillAnswer) -> int:
+def _follow(call: Call, sender: RemoteHost | None, answer: BackfillAnswer) -> int:
     """Show how the queue empties; in this process, empty it."""
     chat = None if sender is not None else call.bridge.chat()
     if sender is None and chat is None:
@@ -126,7 +126,7 @@ def _follow(call: Call, sender: Sender | None, answer: BackfillAnswer) -> int:
     return 0
 
 
-def _present(call: Call, sender: Sender | None) -> BridgeStatus:
+def _present(call: Call, sender: RemoteHost | None) -> BridgeStatus:
     if sender is None:
         return call.bridge.status()
     return msgspec.convert(sender.get(routes.STATUS), BridgeStatus)

@@ -16,12 +16,14 @@ import msgspec
 from instar_host.errors import InstarError
 from instar_host.lease import Lease
 from instar_host.records import Terminal
+from instar_host.remote import RemoteHost
 from instar_threadline.bridge.assembly import Bridge
 from instar_threadline.bridge.control import Control
-from instar_threadline.bridge.remote import Sender
 
 POLL_S = 2.0
 """Between two looks at a process that works."""
+ANSWER_WITHIN_S = 60.0
+"""Planning a backfill reads the whole log."""
 
 
 class Call:
@@ -40,7 +42,7 @@ class Call:
         self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
     @contextmanager
-    def sender(self) -> Iterator[Sender | None]:
+    def sender(self) -> Iterator[RemoteHost | None]:
         """The process that sends; None when this one does, for the block."""
         lease = Lease(self.bridge.host.state_dir, name="instar bridge")
         if lease.try_acquire():
@@ -52,7 +54,7 @@ class Call:
         holder = lease.holder()
         if holder is None:
             raise InstarError("another process is just starting or stopping; try again")
-        yield Sender(holder, self.bridge.host.config.token())
+        yield RemoteHost(holder, self.bridge.host.config.token(), timeout_s=ANSWER_WITHIN_S)
 
     def wait(self, seconds: float) -> None:
         self.bridge.host.clock.wait(threading.Event(), seconds)

@@ -15,12 +15,12 @@ from typing import Any
 
 from instar_host.errors import InstarError, UsageError
 from instar_host.records import Terminal
+from instar_host.remote import RemoteHost
 from instar_threadline.bridge import backfill_command, routes
 from instar_threadline.bridge.assembly import NOT_CONFIGURED, Bridge
 from instar_threadline.bridge.call import POLL_S, Call
 from instar_threadline.bridge.check import check
 from instar_threadline.bridge.connection import find_connection
-from instar_threadline.bridge.remote import Sender
 from instar_threadline.bridge.settings import KEYS
 from instar_threadline.bridge.status import BridgeStatus, TargetStatus
 from instar_threadline.terminal import ago, clean
@@ -123,7 +123,7 @@ def _send_test(call: Call) -> int:
     return 1
 
 
-def _asked(sender: Sender, key: str) -> object:
+def _asked(sender: RemoteHost, key: str) -> object:
     return sender.post(routes.SEND_TEST, {"key": key})["arrived"]
 
 

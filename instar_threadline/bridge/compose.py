@@ -10,9 +10,8 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from instar_host.clock import Clock
 from instar_threadline.bridge.flight import Flight
-from instar_threadline.bridge.outbox import Outbox, Which
+from instar_threadline.bridge.outbox import Which
 from instar_threadline.bridge.render import (
     REPEAT_MARK,
     Document,
@@ -27,8 +26,8 @@ from instar_threadline.bridge.render import (
 from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.schema import HUB_LANE
 from instar_threadline.bridge.target import TargetState
-from instar_threadline.bridge.topics import Binding, Topics
-from instar_threadline.bridge.watch import ChatOptions, Watch
+from instar_threadline.bridge.topics import Binding
+from instar_threadline.bridge.watch import Chat
 
 MERGE_ROWS = 60
 """Neighbours that are looked at for one message."""
@@ -37,24 +36,15 @@ MERGE_ROWS = 60
 class Composer:
     """Chooses and renders. One thread at a time."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        topics: Topics,
-        watch: Watch,
-        options: ChatOptions,
-        *,
-        clock: Clock,
-        capabilities: frozenset[str],
-    ) -> None:
-        self._outbox = outbox
-        self._topics = topics
-        self._watch = watch
-        self._options = options
-        self._name = options.target
-        self._clock = clock
-        self._can = capabilities
-        self._entities = "entities" in capabilities
+    def __init__(self, chat: Chat) -> None:
+        self._outbox = chat.outbox
+        self._topics = chat.topics
+        self._watch = chat.watch
+        self._options = chat.options
+        self._name = chat.options.target
+        self._clock = chat.clock
+        self._can = chat.port.capabilities()
+        self._entities = "entities" in self._can
 
     def next(self, state: TargetState) -> Flight | None:
         """What to do next when nothing is under way."""

@@ -5,15 +5,19 @@ Promises types only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, tzinfo
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from instar_host.clock import Clock
+from instar_threadline.bridge.outbox import Outbox
 from instar_threadline.bridge.policy import Decision
+from instar_threadline.bridge.port import ChatPort
 from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.target import Pace
+from instar_threadline.bridge.topics import Topics
 
 SETTLE_MS = 5_000
 """After an unclear attempt to make a topic, what is still on its way gets this long to arrive."""
@@ -56,3 +60,16 @@ class ChatOptions(Struct, frozen=True, kw_only=True):
     pace: Pace
     zone: tzinfo = UTC
     settle_ms: int = SETTLE_MS
+
+
+class Chat(Struct, frozen=True, kw_only=True):
+    """One chat with everything that working for it takes; made once, handed to each part."""
+
+    outbox: Outbox
+    topics: Topics
+    port: ChatPort
+    watch: Watch
+    options: ChatOptions
+    clock: Clock
+    random: Callable[[], float]
+    """Returns a number in [0, 1); it only spreads waits."""

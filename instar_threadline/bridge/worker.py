@@ -9,30 +9,17 @@ waits for Telegram, never sleeps by itself: `step` says when to call again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
-from instar_host.clock import Clock
 from instar_threadline.bridge import flight as flights
 from instar_threadline.bridge import target as targets
 from instar_threadline.bridge.aftermath import Aftermath, Done, Probed, should_probe
 from instar_threadline.bridge.compose import Composer, marked
 from instar_threadline.bridge.flight import Flight
-from instar_threadline.bridge.outbox import Outbox
-from instar_threadline.bridge.port import (
-    Ambiguous,
-    ChatError,
-    ChatPort,
-)
-from instar_threadline.bridge.render import (
-    Document,
-    Part,
-    Piece,
-)
+from instar_threadline.bridge.port import Ambiguous, ChatError
+from instar_threadline.bridge.render import Document, Part, Piece
 from instar_threadline.bridge.target import TargetState
-from instar_threadline.bridge.topics import Topics
-from instar_threadline.bridge.watch import ChatOptions, Watch
+from instar_threadline.bridge.watch import Chat
 
 IDLE_S = 30.0
 
@@ -40,32 +27,18 @@ IDLE_S = 30.0
 class ChatWorker:
     """Sends what waits for one chat. One thread at a time."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        topics: Topics,
-        port: ChatPort,
-        watch: Watch,
-        options: ChatOptions,
-        *,
-        clock: Clock,
-        random: Callable[[], float],
-    ) -> None:
-        """`random` returns a number in [0, 1); it only spreads waits."""
-        self._outbox = outbox
-        self._topics = topics
-        self._port = port
-        self._watch = watch
-        self._options = options
-        self._name = options.target
-        self._clock = clock
-        self._can = port.capabilities()
-        self._composer = Composer(
-            outbox, topics, watch, options, clock=clock, capabilities=self._can
-        )
-        self._aftermath = Aftermath(
-            outbox, topics, port, watch, options, clock=clock, random=random
-        )
+    def __init__(self, chat: Chat) -> None:
+        """Takes up what an earlier process left."""
+        self._outbox = chat.outbox
+        self._topics = chat.topics
+        self._port = chat.port
+        self._watch = chat.watch
+        self._options = chat.options
+        self._name = chat.options.target
+        self._clock = chat.clock
+        self._can = chat.port.capabilities()
+        self._composer = Composer(chat)
+        self._aftermath = Aftermath(chat)
         self._enter()
 
     def step(self) -> float:

@@ -27,7 +27,7 @@ from instar_threadline.bridge.schema import open_bridge_database
 from instar_threadline.bridge.target import GROUP_PACE, Pace
 from instar_threadline.bridge.telegram import TelegramClient
 from instar_threadline.bridge.topics import Budget, Topics
-from instar_threadline.bridge.watch import ChatOptions
+from instar_threadline.bridge.watch import Chat, ChatOptions
 from instar_threadline.bridge.worker import IDLE_S, ChatWorker
 from instar_threadline.messages import Message, Thread
 from tests.threadline.bridge.fake_bot_api import GROUP, TOKEN, BotApi, Fault, RefusedError
@@ -136,13 +136,15 @@ class World:
         self.outbox.add_target(TARGET)
         self.client = TelegramClient(token=TOKEN, chat_id=GROUP, transport=self.transport)
         self.worker = ChatWorker(
-            self.outbox,
-            self.topics,
-            self.client,
-            self,
-            ChatOptions(target=TARGET, chat_id=GROUP, local_name="echo", pace=pace),
-            clock=self.clock,
-            random=random.Random(7).random,
+            Chat(
+                outbox=self.outbox,
+                topics=self.topics,
+                port=self.client,
+                watch=self,
+                options=ChatOptions(target=TARGET, chat_id=GROUP, local_name="echo", pace=pace),
+                clock=self.clock,
+                random=random.Random(7).random,
+            )
         )
         self.intake = Intake(
             self.outbox,

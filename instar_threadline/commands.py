@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from instar_host.calls import Call
 from instar_host.errors import UsageError
 from instar_host.lease import Lease
-from instar_host.records import HostContext, Terminal
+from instar_host.records import Terminal
 from instar_threadline import export
 from instar_threadline.record.lines import instant_ms
 from instar_threadline.record.search import SearchPage
@@ -35,26 +36,8 @@ def run(arguments: argparse.Namespace, service: ThreadlineService, terminal: Ter
     return int(arguments.run_threads(_Call(arguments, service.host, terminal, service)))
 
 
-class _Call:
-    """One call: its arguments, and where its answer goes."""
-
-    def __init__(
-        self,
-        arguments: argparse.Namespace,
-        host: HostContext,
-        terminal: Terminal,
-        service: ThreadlineService,
-    ) -> None:
-        self.arguments = arguments
-        self.host = host
-        self.terminal = terminal
-        self.service = service
-
-    def say(self, line: str = "") -> None:
-        self.terminal.out.write(line + "\n")
-
-    def say_json(self, value: object) -> None:
-        self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+class _Call(Call[ThreadlineService]):
+    """One call over the threadline."""
 
     def views(self) -> Views:
         """The views of an index that is as fresh as it can be."""

@@ -15,9 +15,10 @@ from datetime import tzinfo
 import apsw
 import msgspec
 
+from instar_host.calls import Call
 from instar_host.errors import InstarError, LeaseHeld, reason
 from instar_host.lease import Lease
-from instar_host.records import Command, HostContext, Terminal
+from instar_host.records import Command, HostContext
 from instar_host.remote import RemoteHost
 from instar_host.store import backups
 from instar_host.store.errors import StoreError, shown
@@ -65,20 +66,8 @@ class TokenCommands:
             sub.set_defaults(run_tokens=run)
 
 
-class _Call:
-    """One call: its arguments, and where its answer goes."""
-
-    def __init__(
-        self,
-        arguments: argparse.Namespace,
-        host: HostContext,
-        terminal: Terminal,
-        service: LedgerService,
-    ) -> None:
-        self.arguments = arguments
-        self.host = host
-        self.terminal = terminal
-        self.service = service
+class _Call(Call[LedgerService]):
+    """One call over the ledger."""
 
     @property
     def zone(self) -> Zone:
@@ -108,12 +97,10 @@ class _Call:
     def give(self, answer: Json, text: str) -> int:
         """Print the answer as JSON where it was asked for, else as text."""
         if self.arguments.json:
-            text = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
-        print(text, file=self.terminal.out)
+            self.say_json(answer)
+        else:
+            self.say(text)
         return 0
-
-    def say(self, sentence: str) -> None:
-        print(sentence, file=self.terminal.err)
 
 
 def _scan(call: _Call) -> int:
@@ -136,7 +123,7 @@ def _scanned(call: _Call, *, anew: bool) -> int:
         progress = _shown(call, _asked(call, anew=anew))
     for plugin in call.host.plugins.statuses():
         if plugin.errors:
-            call.say(f"plugin {plugin.name}: {plugin.error}")
+            call.note(f"plugin {plugin.name}: {plugin.error}")
     with call.reading() as reading:
         window = Window(0, END_OF_TIME)
         answer = answers.summary(reading, window)
@@ -227,7 +214,7 @@ def _snapshot(call: _Call) -> int:
         _tried(lambda: backups.backup(reader, target))
     finally:
         reader.close()
-    print(f"Wrote {shown(target)}, verified.", file=call.terminal.out)
+    call.say(f"Wrote {shown(target)}, verified.")
     return 0
 
 
@@ -249,7 +236,7 @@ def _shown(call: _Call, steps: Iterator[Progress]) -> Progress:
         if call.terminal.is_tty:
             call.terminal.err.write(CLEAR_LINE)
     for note in call.service.health.notes:
-        call.say(note)
+        call.note(note)
     if progress is None:
         raise LedgerError("The scan ended before it began.")
     return progress
@@ -260,7 +247,7 @@ def _asked(call: _Call, *, anew: bool) -> Iterator[Progress]:
     holder = Lease(call.host.state_dir).holder()
     if holder is None:
         raise LedgerError("The process that held the lease has just ended; try again.")
-    call.say(f"Process {holder.pid} reads the transcripts; asked it to.")
+    call.note(f"Process {holder.pid} reads the transcripts; asked it to.")
     remote = RemoteHost(holder, call.host.config.token())
     yield from RemoteScan(remote, call.host.clock).run(anew=anew)
 

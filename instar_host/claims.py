@@ -8,13 +8,16 @@ renames anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from instar_host.plugins import Contribution, Plugins
 from instar_host.records import Command, HostContext, Option, Panel, Route, Tick
+
+KINDS = ("routes", "ticks", "panels", "commands", "options")
+"""What can be claimed, each through the hook `instar_<kind>`."""
 
 _PLACEHOLDER = re.compile(r"\{[^/}]*\}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -44,14 +47,19 @@ def command_key(name: str) -> str:
     return f"the command {name}"
 
 
-def settle(host: HostContext, *, reserved: Iterable[str] = ()) -> Claims:
+def settle(
+    host: HostContext, *, reserved: Iterable[str] = (), kinds: Collection[str] = KINDS
+) -> Claims:
     """Ask all plugins, refuse those that claim what an earlier one or the host has, return the
     rest.
 
-    `reserved` are keys (`route_key`, `command_key`) that belong to the host itself. Calls hooks:
-    not on a loop.
+    `reserved` are keys (`route_key`, `command_key`) that belong to the host itself. With fewer
+    `kinds` only those are asked for and settled. Calls hooks: not on a loop.
     """
-    gathered = {kind: host.plugins.collect(f"instar_{kind}", host=host) for kind in _KEYS}
+    gathered = {
+        kind: host.plugins.collect(f"instar_{kind}", host=host) if kind in kinds else []
+        for kind in KINDS
+    }
     owners = dict.fromkeys(reserved, "the host")
     for plugin in host.plugins.running():
         _claim(host.plugins, plugin, gathered, owners)

@@ -148,18 +148,17 @@ def _run_command(
 ) -> int:
     import msgspec
 
-    from instar_host.claims import command_key, settle
-    from instar_host.commands import CommandLine
+    from instar_host.commands import CommandLine, claimed
     from instar_host.host_commands import HOST_COMMANDS
 
-    reserved = [command_key(command.name) for command in HOST_COMMANDS]
-    claims = settle(host, reserved=reserved)
-    line = CommandLine(HOST_COMMANDS, claims, host.plugins.report, host.version)
+    asked = rest[0] if rest and not rest[0].startswith("-") else None
+    claims = claimed(host, HOST_COMMANDS, asked)
+    line = CommandLine(HOST_COMMANDS, claims, host.plugins.report, host.version, asked)
     if not rest:
         print(line.help(), end="", file=terminal.err)
         return EXIT_USAGE
-    if not rest[0].startswith("-") and rest[0] not in line.names:
-        print(f"instar: {_unknown(rest[0], line, host)}", file=terminal.err)
+    if asked is not None and asked not in line.names:
+        print(f"instar: {_unknown(asked, line, host)}", file=terminal.err)
         return EXIT_USAGE
     command, arguments, overrides = line.parse(argv)
     changed = msgspec.structs.replace(host, config=host.config.with_overrides(overrides))

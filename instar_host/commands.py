@@ -1,8 +1,9 @@
 """The command-line flags and sub-commands that plugins bring, as one argument parser.
 
 Promises that `--state-dir` and a plugin's flags are taken before and after a sub-command alike, and
-that a plugin whose command cannot be set up loses the command, not the program. Never runs a
-command.
+that a plugin whose command cannot be set up loses the command, not the program. Where it is known
+which command is asked for, nothing is set up for the others: a command pays for itself alone.
+Never runs a command.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from instar_host.claims import Claims
+from instar_host.claims import KINDS, Claims, command_key, settle
 from instar_host.errors import UsageError, reason
 from instar_host.plugins import Contribution
-from instar_host.records import Command, Option
+from instar_host.records import Command, HostContext, Option
+from instar_host.version import OUR_DISTRIBUTION
 
 PROGRAM = "instar"
 STATE_DIR_HELP = "where everything durable lives (default: $INSTAR_STATE_DIR, ./.instar, ~/.instar)"
@@ -43,8 +45,12 @@ class CommandLine:
         claims: Claims,
         report: Callable[[str, str], None],
         version: str,
+        asked: str | None = None,
     ) -> None:
-        """`report(plugin, error)` hears of commands that could not be set up."""
+        """`report(plugin, error)` hears of commands that could not be set up. `asked` is the one
+        command that will be parsed; None: any, or the help of all.
+        """
+        self._asked = asked
         self._owners: dict[str, tuple[str, Command]] = {}
         self._overrides: Overrides = {}
         self._parser = Parser(prog=PROGRAM, description="A token ledger and a threadline.")
@@ -85,11 +91,13 @@ class CommandLine:
 
     def _add(self, owner: str, command: Command, options: Iterable[Contribution]) -> None:
         wanted = [o.value for o in options if _takes(command, o.value)]
-        self._equip(Parser(), command, wanted)  # a rehearsal: argparse cannot take a command back
-        child = self._children.add_parser(
-            command.name, help=command.summary, description=command.summary
-        )
-        self._equip(child, command, wanted)
+        if self._asked is None:
+            self._equip(Parser(), command, wanted)  # a rehearsal: argparse takes nothing back
+        if self._asked in (None, command.name):
+            child = self._children.add_parser(
+                command.name, help=command.summary, description=command.summary
+            )
+            self._equip(child, command, wanted)
         self._owners[command.name] = (owner, command)
 
     def _equip(
@@ -111,6 +119,23 @@ class CommandLine:
                 metavar=option.metavar,
                 help=option.summary,
             )
+
+
+def claimed(host: HostContext, own: Sequence[Command], asked: str | None) -> Claims:
+    """What plugins bring to the command line, settled among them and with the host's `own`.
+
+    A plugin that loses one thing loses all, so with plugins of others everything they claim has to
+    be settled first. Ours do not claim each other's, and a command of theirs needs no routes.
+    """
+    reserved = [command_key(command.name) for command in own]
+    running = set(host.plugins.running())
+    ours = all(
+        status.distribution == OUR_DISTRIBUTION
+        for status in host.plugins.statuses()
+        if status.name in running
+    )
+    few = ours and asked not in {command.name for command in own}
+    return settle(host, reserved=reserved, kinds=("commands", "options") if few else KINDS)
 
 
 class _Override(argparse.Action):

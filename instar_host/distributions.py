@@ -1,10 +1,10 @@
 """What is installed, read from the files that pip leaves: enough to find plugins, and no more.
 
 Promises to find what `importlib.metadata` finds in the folders of `sys.path`, without importing
-that: it costs every command 15 ms of processor, most of them for a parser of e-mail. Where something
-else than a folder may hold distributions (an archive, an importer of its own) it is asked after
-all. A distribution whose files cannot be read is passed over and logged. Never imports what it
-finds.
+that: it costs every command 15 ms of processor, most of them for a parser of e-mail. Where
+something else than a folder may hold distributions (an archive, an importer of its own) it is
+asked after all. A distribution whose files cannot be read is passed over and logged. Never imports
+what it finds.
 """
 
 from __future__ import annotations

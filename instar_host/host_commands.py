@@ -1,4 +1,8 @@
-"""The sub-commands of the host itself."""
+"""The sub-commands of the host itself: their names and flags.
+
+Promises that a command's own modules are imported when it runs: every call of `instar` reads this
+file.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,45 @@ import msgspec
 
 from instar_host.plugins import PluginStatus
 from instar_host.records import Command, HostContext, Terminal
-from instar_host.serve import OPEN, SERVE
 
 FINE = ("loaded", "waiting", "disabled")
+
+
+def _configure_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (127.0.0.1)"
+    )
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help="TCP port; 0 picks a free one (4042)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also answer to this name or address, e.g. for a phone (may be repeated)",
+    )
+    parser.add_argument(
+        "--sample", action="store_true", help="serve a small made-up sample, touching nothing real"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
+    return int(text)
+
+
+def _run_serve(arguments: argparse.Namespace, host: HostContext, terminal: Terminal) -> int:
+    from instar_host.serve import serve
+
+    return serve(arguments, host, terminal)
+
+
+def _run_open(arguments: argparse.Namespace, host: HostContext, terminal: Terminal) -> int:
+    from instar_host.serve import open_again
+
+    return open_again(arguments, host, terminal)
 
 
 def _configure_plugins(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +93,18 @@ def _row(status: PluginStatus) -> tuple[str, str, str, str]:
 
 
 HOST_COMMANDS = (
-    SERVE,
-    OPEN,
+    Command(
+        name="serve",
+        summary="Serve the dashboard and the API",
+        configure=_configure_serve,
+        run=_run_serve,
+    ),
+    Command(
+        name="open",
+        summary="Print the link of the dashboard that is served now",
+        configure=lambda _parser: None,
+        run=_run_open,
+    ),
     Command(
         name="plugins",
         summary="which plugins run, and why the others do not",

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,8 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from instar_host.errors import InstarError
-from instar_host.records import Command, HostContext, Terminal
+from instar_host.records import HostContext, Terminal
 
-DEFAULT_HOST = "127.0.0.1"
 SWITCH_S = 0.001
 LOOK_S = 0.5
 """How often the main thread looks whether the lease has moved; a signal is noticed at once."""
@@ -34,7 +33,7 @@ LOOK_S = 0.5
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where to listen and whom to answer."""
 
-    host: str = DEFAULT_HOST
+    host: str = "127.0.0.1"
     port: int | None = None
     """None: `port` of the configuration. 0: any free one."""
     allow_hosts: tuple[str, ...] = ()
@@ -256,43 +255,3 @@ def _signals() -> Iterator[threading.Event]:
     finally:
         for asked, handler in before.items():
             signal.signal(asked, handler)
-
-
-def _configure_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--host", default=DEFAULT_HOST, metavar="ADDRESS", help="where to listen (127.0.0.1)"
-    )
-    parser.add_argument(
-        "--port", type=_port, metavar="N", help="TCP port; 0 picks a free one (4042)"
-    )
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="also answer to this name or address, e.g. for a phone (may be repeated)",
-    )
-    parser.add_argument(
-        "--sample", action="store_true", help="serve a small made-up sample, touching nothing real"
-    )
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
-    return int(text)
-
-
-SERVE = Command(
-    name="serve",
-    summary="Serve the dashboard and the API",
-    configure=_configure_serve,
-    run=serve,
-)
-OPEN = Command(
-    name="open",
-    summary="Print the link of the dashboard that is served now",
-    configure=lambda _parser: None,
-    run=open_again,
-)
-COMMANDS: Sequence[Command] = (SERVE, OPEN)

@@ -15,7 +15,6 @@ between).
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -126,6 +125,8 @@ def overlay(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing when no known name is close."""
+    import difflib  # for somebody who made a mistake: nobody else pays for it
+
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]}?)" if close else ""
 

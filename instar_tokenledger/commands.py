@@ -18,7 +18,7 @@ import msgspec
 from instar_host.calls import Call
 from instar_host.errors import InstarError, LeaseHeld, reason
 from instar_host.lease import Lease
-from instar_host.records import Command, HostContext
+from instar_host.records import Terminal
 from instar_host.remote import RemoteHost
 from instar_host.store import backups
 from instar_host.store.errors import StoreError, shown
@@ -40,30 +40,19 @@ EMPTY = "The ledger is empty: `instar tokens scan` fills it."
 CLEAR_LINE = "\r\x1b[K"
 
 
-class TokenCommands:
-    """The sub-commands of `instar tokens` over one service."""
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The sub-commands and their flags."""
+    kinds = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, run_it, summary, options in _COMMANDS:
+        sub = kinds.add_parser(name, help=summary, description=summary)
+        for option in options:
+            option(sub)
+        sub.set_defaults(run_tokens=run_it)
 
-    def __init__(self, make_service: Callable[[HostContext], LedgerService]) -> None:
-        self._make_service = make_service
 
-    def command(self) -> Command:
-        """The top-level command."""
-        return Command(
-            name="tokens",
-            summary="what your coding agents used, from their transcripts",
-            configure=self._configure,
-            run=lambda arguments, host, terminal: arguments.run_tokens(
-                _Call(arguments, host, terminal, self._make_service(host))
-            ),
-        )
-
-    def _configure(self, parser: argparse.ArgumentParser) -> None:
-        kinds = parser.add_subparsers(metavar="COMMAND", required=True)
-        for name, run, summary, options in _COMMANDS:
-            sub = kinds.add_parser(name, help=summary, description=summary)
-            for option in options:
-                option(sub)
-            sub.set_defaults(run_tokens=run)
+def run(arguments: argparse.Namespace, service: LedgerService, terminal: Terminal) -> int:
+    """The command over one service."""
+    return int(arguments.run_tokens(_Call(arguments, service.host, terminal, service)))
 
 
 class _Call(Call[LedgerService]):

@@ -1,27 +1,37 @@
-"""The token ledger as a plugin: the only file that ties its parts to the host's hooks."""
+"""The token ledger as a plugin: the only file that ties its parts to the host's hooks.
+
+Promises that importing it costs next to nothing: what a hook needs is imported when that hook is
+called, and what a command needs when that command runs, because every command of every plugin
+loads this file.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pluggy
 
 from instar_host.hookspecs import hookimpl
-from instar_host.records import Command, HostContext, Option, Panel, Route, Tick, TickControl
-from instar_tokenledger import hookspecs, third_party
-from instar_tokenledger.commands import TokenCommands
+from instar_host.records import (
+    Command,
+    HostContext,
+    Option,
+    Panel,
+    Route,
+    Terminal,
+    Tick,
+    TickControl,
+)
 from instar_tokenledger.config import SECTION
-from instar_tokenledger.routes import TICK, TokenRoutes
-from instar_tokenledger.sample import write_sample
-from instar_tokenledger.service import LedgerService
-from instar_tokenledger.sources import hermes
-from instar_tokenledger.sources.bub import bub
-from instar_tokenledger.sources.claude_code import claude_code, config_dirs, project_roots
-from instar_tokenledger.ticking import LedgerTick
 from instar_tokenledger.usage import TokenSource
-from instar_tokenledger.watch import Watch
+
+if TYPE_CHECKING:
+    from instar_tokenledger.service import LedgerService
+    from instar_tokenledger.watch import Watch
 
 NAME = "tokenledger"
 """Our own entry point: whose sources need no guard."""
@@ -37,19 +47,28 @@ class TokenLedgerPlugin:
         self._watch: Watch | None = None
 
     def instar_addhooks(self, pluginmanager: pluggy.PluginManager) -> None:
+        from instar_tokenledger import hookspecs
+
         pluginmanager.add_hookspecs(hookspecs)
 
     @hookimpl
     def tokenledger_sources(self, host: HostContext) -> Iterable[TokenSource]:
+        from instar_tokenledger.sources import bub, claude_code, hermes
+
         def roots() -> list[Path]:
             chosen = self.service(host).settings.claude_dirs
-            return project_roots(config_dirs(chosen, host.config.environ, Path.home()))
+            folders = claude_code.config_dirs(chosen, host.config.environ, Path.home())
+            return claude_code.project_roots(folders)
 
-        sources = [claude_code(roots)]
+        def tapes() -> list[Path]:
+            home = self._home_of(host, "bub")
+            return [home / "tapes"] if home else []
+
+        sources = [claude_code.claude_code(roots)]
         if self._home_of(host, "hermes") is not None:
             sources.append(hermes.hermes(_readings_folder(host)))
         if self._home_of(host, "bub") is not None:
-            sources.append(bub(lambda: [h / "tapes" for h in [self._home_of(host, "bub")] if h]))
+            sources.append(bub.bub(tapes))
         return sources
 
     @hookimpl
@@ -68,14 +87,27 @@ class TokenLedgerPlugin:
 
     @hookimpl
     def instar_commands(self, host: HostContext) -> Iterable[Command]:  # noqa: ARG002
-        return [TokenCommands(self.service).command()]
+        return [
+            Command(
+                name="tokens",
+                summary="what your coding agents used, from their transcripts",
+                configure=_configure_tokens,
+                run=self._run_tokens,
+            )
+        ]
 
     @hookimpl
     def instar_routes(self, host: HostContext) -> Iterable[Route]:
+        from instar_tokenledger.routes import TokenRoutes
+
         return TokenRoutes(host, self.service(host)).routes()
 
     @hookimpl
     def instar_ticks(self, host: HostContext) -> Iterable[Tick]:
+        from instar_tokenledger.routes import TICK
+        from instar_tokenledger.ticking import LedgerTick
+        from instar_tokenledger.watch import Watch
+
         service = self.service(host)
         self._watch = Watch(host.clock, lambda: host.wake(TICK), host.holds_lease)
         every_s = service.settings.idle_interval_ms / 1000
@@ -90,6 +122,8 @@ class TokenLedgerPlugin:
 
     @hookimpl
     def instar_sample(self, host: HostContext, folder: Path) -> Mapping[str, Mapping[str, object]]:
+        from instar_tokenledger.sample import write_sample
+
         config = write_sample(folder / "tokenledger", host.clock.now_ms())
         return {SECTION: {"claudeDirs": [str(config)]}}
 
@@ -110,6 +144,9 @@ class TokenLedgerPlugin:
         return Path(said).expanduser() if said else None
 
     def _hermes_usage(self, host: HostContext) -> Callable[[TickControl], float | None]:
+        from instar_tokenledger.routes import TICK
+        from instar_tokenledger.sources import hermes
+
         readings = hermes.HermesReadings(
             lambda: self._home_of(host, "hermes"), _readings_folder(host)
         )
@@ -123,17 +160,36 @@ class TokenLedgerPlugin:
     def service(self, host: HostContext) -> LedgerService:
         """The service of this host, made when first asked for."""
         if self._service is None or self._service.host is not host:
+            from instar_tokenledger.service import LedgerService
+
             self._service = LedgerService(host, lambda: sources_of(host))
         return self._service
 
+    def _run_tokens(
+        self, arguments: argparse.Namespace, host: HostContext, terminal: Terminal
+    ) -> int:
+        from instar_tokenledger import commands
+
+        return commands.run(arguments, self.service(host), terminal)
+
+
+def _configure_tokens(parser: argparse.ArgumentParser) -> None:
+    from instar_tokenledger.commands import configure
+
+    configure(parser)
+
 
 def _readings_folder(host: HostContext) -> Path:
+    from instar_tokenledger.sources import hermes
+
     return host.state_dir / hermes.FOLDER
 
 
 def sources_of(host: HostContext) -> list[TokenSource]:
     """Every plugin's sources in the order of loading, ours first, those of others guarded; of two
     with one name the later is left out and reported."""
+    from instar_tokenledger import third_party
+
     found: dict[str, TokenSource] = {}
     order = host.plugins.running()
     contributions = host.plugins.collect("tokenledger_sources", host=host)

@@ -38,6 +38,13 @@ class RecordSettings(Settings, frozen=True, kw_only=True):
         Meta(ge=100, le=86_400_000, description="how often message sources are asked",
              extra={"unit": "ms"}),
     ] = 5000  # fmt: skip
+    hermes_home: Annotated[
+        str,
+        Meta(
+            description="Hermes Agent's home, whose agent-to-agent conversations are read; empty:"
+            " inside Hermes its own, elsewhere none"
+        ),
+    ] = ""
     spool_messages: Annotated[
         int,
         Meta(ge=0, le=100_000, description="messages kept in memory while the log is unwritable"),

@@ -27,6 +27,7 @@ from instar_host.records import (
 
 if TYPE_CHECKING:
     from instar_threadline.bridge.wiring import BridgeParts
+    from instar_threadline.records import MessageSource
     from instar_threadline.service import ThreadlineService
 
 STEPS_A_TICK = 4
@@ -74,6 +75,10 @@ class ThreadlinePlugin:
             ),
             *self.bridge(host).ticks,
         ]
+
+    @hookimpl
+    def threadline_sources(self, host: HostContext) -> Iterable[MessageSource]:
+        return self.service(host).own_sources
 
     @hookimpl
     def instar_panels(self, host: HostContext) -> Iterable[Panel]:  # noqa: ARG002

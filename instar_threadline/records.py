@@ -20,6 +20,8 @@ class SourceBatch(Record, frozen=True, kw_only=True):
     """Handed back at the next pull, also after a restart; saved once the messages are durable."""
     more: bool = False
     """True asks for another pull soon: there is history left."""
+    skipped: int = 0
+    """What it passed over in this pull because it is no message; counted, not kept."""
 
 
 class MessageSource(Record, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from instar_threadline.record.readers import Readers
 from instar_threadline.record.search import Search
 from instar_threadline.record.views import Views
 from instar_threadline.recorder import Recorder, SpoolState
+from instar_threadline.sources.hermes import hermes_messages
 from instar_threadline.sources.pulls import Pulls
 from instar_threadline.sources.statefiles import StateFiles
 
@@ -72,6 +73,7 @@ class ThreadlineService:
             recorded=self._recorded,
         )
         self.pulls = Pulls(host, self.recorder)
+        self.own_sources = hermes_messages(host, self.settings.hermes_home)
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._opening = threading.Lock()
         self._log: MessageLog | None = None

@@ -35,6 +35,7 @@ class SourceState(Record, frozen=True, kw_only=True, rename="camel"):
     recorded: int = 0
     duplicates: int = 0
     refused: int = 0
+    skipped: int = 0
     error: str = ""
     more: bool = False
 
@@ -106,6 +107,7 @@ class Pulls:
             recorded=state.recorded + counts.count("recorded"),
             duplicates=state.duplicates + counts.count("duplicate"),
             refused=state.refused + counts.count("refused"),
+            skipped=state.skipped + batch.skipped,
         )
 
     def _load(self) -> dict[str, str]:

@@ -7,13 +7,15 @@ later.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
 
 HEARTBEAT_S = 15.0
 MAX_QUEUED = 256
@@ -71,7 +73,9 @@ class Broadcast:
 
         Raises RuntimeError when there are `max_subscribers` already.
         """
-        listener = _Listener(asyncio.get_running_loop(), self._max_queued)
+        import asyncio  # a command that never streams does without
+
+        listener = _Listener(asyncio.get_running_loop(), asyncio.Event(), self._max_queued)
         self._add(listener)
         try:
             while not self._closed:
@@ -103,13 +107,15 @@ class Broadcast:
 class _Listener:
     """The line of one stream, filled from any thread, emptied on the stream's own loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, max_queued: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, ready: asyncio.Event, max_queued: int
+    ) -> None:
         self._loop = loop
         self._lock = threading.Lock()
         self._frames: deque[bytes] = deque()
         self._max_queued = max_queued
         self._dropped = 0
-        self._ready = asyncio.Event()
+        self._ready = ready
 
     def push(self, frame: bytes) -> None:
         with self._lock:
@@ -129,6 +135,8 @@ class _Listener:
 
     async def wait(self, timeout_s: float) -> None:
         """Until there is something in line or the time is up."""
+        import asyncio
+
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._ready.wait()

@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from instar_host.config import StateDir
 
 DEBUG_VARIABLE = "INSTAR_DEBUG"
+COLUMNS = 80
 EXIT_USAGE = 2
 EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
@@ -101,8 +101,18 @@ def run(
 
 def terminal_of(out: TextIO, err: TextIO) -> Terminal:
     """The streams and what they can show."""
-    width = shutil.get_terminal_size((80, 24)).columns
-    return Terminal(out=out, err=err, is_tty=out.isatty(), width=width)
+    return Terminal(out=out, err=err, is_tty=out.isatty(), width=_columns(out))
+
+
+def _columns(out: TextIO) -> int:
+    """As `shutil.get_terminal_size` has it, whose module every command would pay for."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isascii() and said.isdigit() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(out.fileno()).columns or COLUMNS
+    except (OSError, ValueError):
+        return COLUMNS
 
 
 def _dispatch(

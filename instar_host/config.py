@@ -9,7 +9,6 @@ anything before it is asked to.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -208,6 +207,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         known = self._checked_token(self.values.get("authToken"))
         if known:
             return known
+        import secrets  # brings OpenSSL along, and a token is made once
+
         made: str = config_file.update(
             str(self.path),
             ["authToken"],

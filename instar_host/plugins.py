@@ -14,8 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from importlib.metadata import EntryPoint
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from pluggy import HookImpl
@@ -30,6 +29,9 @@ from instar_host.patience import Patience
 from instar_host.registry import Declared, Registry, WrapperRefused
 from instar_host.settings import nearest
 from instar_host.version import OUR_DISTRIBUTION
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 CLOSE_TIMEOUT_S = 2.0
 

@@ -16,8 +16,6 @@ from instar_host.clock import Clock
 from instar_host.store import backups, diagnosis, sqlite
 from instar_host.store.errors import CorruptStore, shown
 from instar_host.store.files import ensure_private_dir
-from instar_host.store.quarantine import quarantine
-from instar_tokenledger.old_ledger import is_old_ledger, take_over
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
 
 FOLDER = "server-data"
@@ -44,9 +42,8 @@ def open_ledger(state_dir: Path, clock: Clock) -> tuple[apsw.Connection, list[st
     ensure_private_dir(os.path.dirname(path))
     notes: list[str] = []
     found = diagnosis.inspect(path, application_id=APPLICATION_ID, user_version=len(MIGRATIONS))
-    if found.state == "foreign" and is_old_ledger(path):
-        aside = take_over(path)
-        notes.append(f"Took over the ledger of instar 0.28; the old file is now {shown(aside)}.")
+    if found.state == "foreign":
+        notes += _take_over_old(path)
     if found.state == "missing":
         notes += _restore_missing(path, state_dir, clock)
     try:
@@ -63,6 +60,14 @@ def _open(path: str) -> apsw.Connection:
     )
 
 
+def _take_over_old(path: str) -> list[str]:
+    from instar_tokenledger.old_ledger import is_old_ledger, take_over
+
+    if not is_old_ledger(path):
+        return []
+    return [f"Took over the ledger of instar 0.28; the old file is now {shown(take_over(path))}."]
+
+
 def _restore_missing(path: str, state_dir: Path, clock: Clock) -> list[str]:
     """A ledger that is gone while a backup is there was lost half-way through being replaced, or
     by mistake: what its transcripts no longer hold is in the backup alone."""
@@ -72,6 +77,8 @@ def _restore_missing(path: str, state_dir: Path, clock: Clock) -> list[str]:
     if source is None:
         return []
     if any(os.path.lexists(path + suffix) for suffix in ("-journal", "-wal", "-shm")):
+        from instar_host.store.quarantine import quarantine
+
         quarantine(path, "left behind", clock.now_ms())
     backups.restore(source, path)
     sentence = (
@@ -83,6 +90,8 @@ def _restore_missing(path: str, state_dir: Path, clock: Clock) -> list[str]:
 
 def _replace(path: str, state_dir: Path, clock: Clock) -> str:
     """Set the damaged ledger aside and put the newest good backup, if any, in its place."""
+    from instar_host.store.quarantine import quarantine
+
     aside = quarantine(path, "corrupt", clock.now_ms())
     source = backups.newest_good_backup(
         backup_folder(state_dir), STEM, application_id=APPLICATION_ID

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from instar_tokenledger.errors import BadQuery
 
@@ -29,6 +28,8 @@ def zone_of(name: str) -> Zone:
     """The zone of an IANA name. Raises `BadQuery`."""
     if name in ("UTC", "Etc/UTC"):
         return Zone("UTC", UTC)
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
     try:
         return Zone(name, ZoneInfo(name))
     except (ZoneInfoNotFoundError, ValueError, OSError):

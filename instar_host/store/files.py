@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from types import TracebackType
 from typing import Self
@@ -151,7 +150,7 @@ def write_atomic(path: AnyPath, data: bytes, mode: int = 0o600) -> None:
     """
     target = os.fsencode(path)
     directory = os.path.dirname(target) or b"."
-    temporary = os.path.join(directory, b".instar-%s.tmp" % secrets.token_hex(8).encode())
+    temporary = os.path.join(directory, b".instar-%s.tmp" % os.urandom(8).hex().encode())
     try:
         write_new(temporary, data, mode)
         os.replace(temporary, target)

@@ -13,6 +13,9 @@ from instar_tokenledger.windows import END_OF_TIME, Window
 from instar_tokenledger.zones import Zone
 
 EVERYTHING = Window(0, END_OF_TIME)
+SESSIONS = 20
+"""How many sessions are listed unless more are asked for, as in the original."""
+IDLE_MS = 30 * 60 * 1000
 
 
 def summary(reading: Reading, window: Window) -> Json:

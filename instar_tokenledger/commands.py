@@ -19,16 +19,13 @@ from instar_host.calls import Call
 from instar_host.errors import InstarError, LeaseHeld, reason
 from instar_host.lease import Lease
 from instar_host.records import Terminal
-from instar_host.remote import RemoteHost
-from instar_host.store import backups
 from instar_host.store.errors import StoreError, shown
-from instar_tokenledger import answers, display, tracing
+from instar_tokenledger import answers, display
+from instar_tokenledger.answers import IDLE_MS, SESSIONS
 from instar_tokenledger.errors import LedgerError, NothingFound
 from instar_tokenledger.ingest import Budget, Progress
 from instar_tokenledger.opening import ledger_path
 from instar_tokenledger.queries import Json
-from instar_tokenledger.remote_scan import RemoteScan
-from instar_tokenledger.routes import IDLE_MS, SESSIONS
 from instar_tokenledger.series import BUCKETS
 from instar_tokenledger.service import TROUBLE, LedgerService, Reading, file_bytes
 from instar_tokenledger.spans import instant_ms, span_ms
@@ -181,6 +178,8 @@ def _status(call: _Call) -> int:
 
 def _trace(call: _Call) -> int:
     """Every line that made the number of one request."""
+    from instar_tokenledger import tracing
+
     with call.reading() as reading:
         found = tracing.known(reading.connection, call.arguments.request)
     if not found:
@@ -194,6 +193,8 @@ def _trace(call: _Call) -> int:
 
 def _snapshot(call: _Call) -> int:
     """A verified copy of the ledger, for other programs to open."""
+    from instar_host.store import backups
+
     target = call.arguments.file
     with call.reading() as reading:
         if reading.connection.filename in ("", ":memory:"):
@@ -233,6 +234,9 @@ def _shown(call: _Call, steps: Iterator[Progress]) -> Progress:
 
 def _asked(call: _Call, *, anew: bool) -> Iterator[Progress]:
     """Have the process read that holds the lease."""
+    from instar_host.remote import RemoteHost  # brings HTTP and OpenSSL along
+    from instar_tokenledger.remote_scan import RemoteScan
+
     holder = Lease(call.host.state_dir).holder()
     if holder is None:
         raise LedgerError("The process that held the lease has just ended; try again.")

@@ -24,6 +24,7 @@ from instar_host.records import Endpoint, HostContext, Parameter, Request, Respo
 from instar_host.store.diagnosis import classify
 from instar_host.store.errors import ForeignDatabase
 from instar_tokenledger import answers
+from instar_tokenledger.answers import IDLE_MS, SESSIONS
 from instar_tokenledger.errors import BadQuery
 from instar_tokenledger.opening import ledger_path
 from instar_tokenledger.queries import Json
@@ -34,9 +35,6 @@ from instar_tokenledger.windows import END_OF_TIME, Window
 from instar_tokenledger.zones import Zone, zone_of
 
 MAX_LIMIT = 500
-SESSIONS = 20
-"""How many sessions are listed unless `limit` says more, as in the original."""
-IDLE_MS = 30 * 60 * 1000
 MAX_OFFSET = 10_000_000
 
 _WHOLE = {"type": "integer", "minimum": 0}

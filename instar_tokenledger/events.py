@@ -13,8 +13,8 @@ from typing import Any
 from instar_host.broadcast import Broadcast, sse
 from instar_host.clock import Clock
 from instar_host.endpoints import HttpError
+from instar_tokenledger.committed import Committed
 from instar_tokenledger.ingest import Progress
-from instar_tokenledger.ledger import Committed
 
 GAP_S = 0.25
 """Between two events while reading goes on."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from instar_host.hookspecs import hookspec
 from instar_host.records import HostContext
-from instar_tokenledger.ledger import Committed
+from instar_tokenledger.committed import Committed
 from instar_tokenledger.usage import TokenSource
 
 

@@ -19,8 +19,9 @@ from instar_host.store.files import Root
 from instar_host.store.tail import Tail, TooLong, open_tail
 from instar_tokenledger.batch import TOO_LONG, Batch
 from instar_tokenledger.catalog import Catalog, stamp_of
+from instar_tokenledger.committed import Committed
 from instar_tokenledger.discover import error_name
-from instar_tokenledger.ledger import Committed, KnownMark, Ledger
+from instar_tokenledger.ledger import KnownMark, Ledger
 from instar_tokenledger.looking import Look
 from instar_tokenledger.usage import Decoded, TokenSource
 

@@ -21,10 +21,11 @@ from instar_host.records import HostContext
 from instar_host.store import backups, policy, sqlite
 from instar_host.store.errors import MissingStore, StoreError, shown
 from instar_tokenledger import retention
+from instar_tokenledger.committed import Committed
 from instar_tokenledger.config import SECTION, LedgerSettings
 from instar_tokenledger.events import LedgerEvents
 from instar_tokenledger.ingest import Budget, Ingest, Progress
-from instar_tokenledger.ledger import Committed, Ledger
+from instar_tokenledger.ledger import Ledger
 from instar_tokenledger.opening import STEM, backup_folder, ledger_path, open_ledger
 from instar_tokenledger.queries import Queries
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS

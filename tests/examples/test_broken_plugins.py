@@ -16,7 +16,7 @@ import pytest
 
 from instar_host import Response, Route, Tick, TickControl, hookimpl
 from instar_host.testing_web import RunHost, RunningHost
-from instar_tokenledger.ledger import Committed
+from instar_tokenledger.committed import Committed
 from instar_tokenledger.plugin import TokenLedgerPlugin
 from tests.host.third_party import Site
 from tests.tokenledger.homes import said

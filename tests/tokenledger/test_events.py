@@ -16,9 +16,9 @@ from instar_host.records import TickControl
 from instar_host.testing import FakeClock, MakeHost
 from instar_host.testing_web import RunHost
 from instar_tokenledger.cadence import LISTENING_S
+from instar_tokenledger.committed import Committed
 from instar_tokenledger.events import GAP_S, MAX_SESSIONS, LedgerEvents
 from instar_tokenledger.ingest import Budget, Progress
-from instar_tokenledger.ledger import Committed
 from instar_tokenledger.plugin import TokenLedgerPlugin
 from instar_tokenledger.service import TROUBLE
 from tests.tokenledger.homes import SESSION, LedgerHome, said

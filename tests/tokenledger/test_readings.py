@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from instar_tokenledger.batch import Batch
-from instar_tokenledger.ledger import Committed, Ledger
+from instar_tokenledger.committed import Committed
+from instar_tokenledger.ledger import Ledger
 from instar_tokenledger.queries import Queries
 from instar_tokenledger.readings import differences, distinct, reading_of
 from instar_tokenledger.schema import MIGRATIONS

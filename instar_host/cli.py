@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, TextIO
 from instar_host.errors import InstarError, reason
 from instar_host.records import HostContext, Terminal
 from instar_host.store.errors import StoreError, shown
+from instar_host.width import columns
 
 if TYPE_CHECKING:
     from instar_host.commands import CommandLine
     from instar_host.config import StateDir
 
 DEBUG_VARIABLE = "INSTAR_DEBUG"
-COLUMNS = 80
 EXIT_USAGE = 2
 EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
@@ -101,18 +101,7 @@ def run(
 
 def terminal_of(out: TextIO, err: TextIO) -> Terminal:
     """The streams and what they can show."""
-    return Terminal(out=out, err=err, is_tty=out.isatty(), width=_columns(out))
-
-
-def _columns(out: TextIO) -> int:
-    """As `shutil.get_terminal_size` has it, whose module every command would pay for."""
-    said = os.environ.get("COLUMNS", "")
-    if said.isascii() and said.isdigit() and int(said):
-        return int(said)
-    try:
-        return os.get_terminal_size(out.fileno()).columns or COLUMNS
-    except (OSError, ValueError):
-        return COLUMNS
+    return Terminal(out=out, err=err, is_tty=out.isatty(), width=columns())
 
 
 def _dispatch(

@@ -18,6 +18,7 @@ from instar_host.errors import UsageError, reason
 from instar_host.plugins import Contribution
 from instar_host.records import Command, HostContext, Option
 from instar_host.version import OUR_DISTRIBUTION
+from instar_host.width import columns
 
 PROGRAM = "instar"
 STATE_DIR_HELP = "where everything durable lives (default: $INSTAR_STATE_DIR, ./.instar, ~/.instar)"
@@ -30,10 +31,18 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", _Help)
         super().__init__(*args, **options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
+
+
+class _Help(argparse.HelpFormatter):
+    """As wide as the terminal; argparse makes one for every flag, if only to throw it away."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=columns() - 2)
 
 
 class CommandLine:

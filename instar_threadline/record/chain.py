@@ -64,7 +64,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     torn: int = 0
     """Of `resumed`: bytes of an unfinished line, moved aside."""
     note: str = ""
-    """Of `start`: a random name of the log. Of `resumed`: where the torn bytes are."""
+    """Of `start`: a random name of the log. Of `resumed`: where the torn bytes are, or `head` when
+    a slot of the head was not as it had been written."""
 
 
 class ReadEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -79,6 +80,10 @@ class ReadEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Offset in the chain file of the byte after its newline."""
 
 
+Beside = Literal["", "spoiled", "unknown-key"]
+"""`spoiled`: nobody with a key has written what stands there. `unknown-key`: perhaps somebody."""
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a chain had certainly come."""
 
@@ -88,7 +93,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     segment: int
     mac: str = ""
     known: bool = True
-    """False: the key is not in the keyring, so that nothing can be said; never written."""
+    """Of a head that was read: false when its key is not in the keyring, so nothing can be said."""
+    slot: int = 0
+    """Of a head that was read: which of the two slots it stands in."""
+    beside: Beside = ""
+    """Of a head that was read: what is wrong with the other slot."""
 
 
 _decode_entry = msgspec.json.Decoder(Entry).decode
@@ -146,28 +155,43 @@ def read_entries(descriptor: int, offset: int, size: int) -> Iterator[ReadEntry]
         rest = block[cut:]
 
 
-def head_slot(head: Head, direction: Direction, key: Key) -> tuple[bytes, int]:
-    """The bytes of a head and the offset to write them at: two slots take turns, so that a torn
-    write leaves the other one."""
-    signed = msgspec.structs.replace(head, mac=_head_mac(head, direction, key))
-    return _encode(signed).ljust(HEAD_SLOT_BYTES - 1) + b"\n", (head.n % 2) * HEAD_SLOT_BYTES
+def head_slot(head: Head, direction: Direction, key: Key) -> bytes:
+    """The bytes of one slot. Two slots take turns, so that a torn write leaves the other one."""
+    written = Head(n=head.n, chain=head.chain, key=head.key, segment=head.segment)
+    signed = msgspec.structs.replace(written, mac=_head_mac(head, direction, key))
+    return _encode(signed).ljust(HEAD_SLOT_BYTES - 1) + b"\n"
 
 
 def read_head(data: bytes, direction: Direction, keyring: Keyring) -> Head | None:
-    """The farthest head in the bytes of a head file that verifies, else one whose key is not known;
-    None if there is neither."""
+    """The farthest head in the bytes of a head file that is exactly as it was written, else one
+    whose key is not known; None if there is neither."""
     found: list[Head] = []
-    for at in (0, HEAD_SLOT_BYTES):
-        try:
-            head = msgspec.json.decode(data[at : at + HEAD_SLOT_BYTES], type=Head)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-        key = keyring.get(head.key)
-        if key is None:
-            found.append(msgspec.structs.replace(head, known=False))
-        elif hmac.compare_digest(_head_mac(head, direction, key).encode(), head.mac.encode()):
-            found.append(head)
-    return max(found, key=lambda head: (head.known, head.n), default=None)
+    beside: Beside = ""
+    for slot in (0, 1):
+        raw = data[slot * HEAD_SLOT_BYTES : (slot + 1) * HEAD_SLOT_BYTES]
+        head = _read_slot(raw, direction, keyring)
+        if head is not None:
+            found.append(msgspec.structs.replace(head, slot=slot))
+        elif any(raw):
+            beside = "spoiled"
+    best = max(found, key=lambda head: (head.known, head.n), default=None)
+    if best is None:
+        return None
+    if best.known and not all(head.known for head in found):
+        ahead = any(head.n > best.n for head in found)  # of a key that the next writer had not
+        beside = "spoiled" if ahead else "unknown-key"
+    return msgspec.structs.replace(best, beside=beside)
+
+
+def _read_slot(raw: bytes, direction: Direction, keyring: Keyring) -> Head | None:
+    try:
+        head = msgspec.json.decode(raw, type=Head)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    key = keyring.get(head.key)
+    if key is None:
+        return msgspec.structs.replace(head, known=False)
+    return head if hmac.compare_digest(head_slot(head, direction, key), raw) else None
 
 
 def _mac(body: bytes, direction: Direction, previous: str, key: Key) -> str:

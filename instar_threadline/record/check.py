@@ -34,13 +34,18 @@ MAX_FINDINGS = 1000
 
 FindingKind = Literal[
     "altered", "inserted", "missing", "lost", "short", "entry-altered", "entries-missing",
-    "chain-missing", "head-missing", "rewritten", "rolled-back", "bad-mac", "unreadable",
+    "chain-missing", "head-missing", "head-altered", "rewritten", "rolled-back", "bad-mac",
+    "unreadable", "unknown-key",
 ]  # fmt: skip
 
 COMPLETENESS: frozenset[FindingKind] = frozenset(
-    {"missing", "lost", "short", "entries-missing", "chain-missing", "head-missing", "rolled-back"}
-)
-"""Findings that say something is gone. All others say that something there is not genuine."""
+    {"missing", "lost", "short", "entries-missing", "chain-missing", "head-missing",
+     "head-altered", "rolled-back"}
+)  # fmt: skip
+"""Findings that say something is gone, or that nobody can tell any more."""
+
+UNDECIDED: frozenset[FindingKind] = frozenset({"unknown-key"})
+"""Findings that say where nothing can be said. All others: something there is not genuine."""
 
 Status = Literal["chained", "unchained", "outside", "altered"]
 """`unchained`: written by somebody else before the chain began, or adopted. `outside`: no entry
@@ -115,6 +120,8 @@ class ChainCheck:
         self._chained = chained
         self._hasher: hashlib.blake2b | None = None
         self._hash_of: int | None = None
+        self._key_known = True
+        self._highest = n
 
     @property
     def reached(self) -> tuple[int, str, int]:
@@ -126,8 +133,13 @@ class ChainCheck:
 
     @property
     def read_n(self) -> int:
-        """Number of the last entry that was taken from the chain file."""
-        return self._n
+        """The highest number of an entry that was taken from the chain file."""
+        return self._highest
+
+    @property
+    def read_mac(self) -> str:
+        """The MAC of the last entry that was taken from the chain file."""
+        return self._mac
 
     @property
     def read_to(self) -> int:
@@ -214,17 +226,25 @@ class ChainCheck:
         at, self._read_to = self._read_to, read.end
         entry = read.entry
         if entry is None:
-            self._find("entry-altered", n=self._n + 1)
+            self._find("entry-altered", n=self._highest + 1)
             return True
         before_n, before_mac = self._n, self._mac
         genuine = sealed(read, self._direction, self._mac, self._keyring)
+        if genuine is not True and entry.n <= self._highest:  # a copy: it announces nothing
+            self._find("entry-altered", n=self._highest + 1)
+            return True
         if genuine is None:
             self.unknown_keys += 1
+            if self._key_known:  # one finding where a stretch of them begins
+                self._find("unknown-key", n=entry.n, offset=entry.offset, lines=0)
+        self._key_known = genuine is not None
         if entry.n != self._n + 1:
-            self._find("entries-missing", n=self._n + 1, lines=max(1, entry.n - self._n - 1))
+            lines = max(1, entry.n - self._highest - 1)
+            self._find("entries-missing", n=self._highest + 1, lines=lines)
         elif genuine is False:
             self._find("entry-altered", n=entry.n, offset=entry.offset)
         self._n, self._mac, self._chained = entry.n, read.chain, True
+        self._highest = max(self._highest, entry.n)
         if entry.kind == "resumed":
             self._resumed(entry)
         if entry.kind == "adopted" and before_n != 1:  # the very first one is what was there before

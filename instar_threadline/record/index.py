@@ -172,9 +172,7 @@ class Index:
         tally.unknown_keys += batch.unknown_keys
         if batch.at_end:
             n = stream.reader.chain_n
-            head = head_finding(
-                stream.reader.files, batch.head, n, chained=batch.chained, segment=batch.segment
-            )
+            head = head_finding(stream.reader, batch, unknown_keys=tally.unknown_keys > 0)
             back = rollback_finding(stream.direction, stream.witness_n, n, batch.segment)
             fresh += [found for found in (batch.short, head, back) if found is not None]
             if back is None:

@@ -72,8 +72,13 @@ class StreamReader:
 
     @property
     def chain_n(self) -> int:
-        """Number of the last chain entry that was read, also of one that still waits for a line."""
+        """The highest number of a chain entry that was read, also of one that waits for a line."""
         return self._check.read_n if self._check is not None else self.place.n
+
+    @property
+    def chain_mac(self) -> str:
+        """The MAC of the last chain entry that was read."""
+        return self._check.read_mac if self._check is not None else self.place.mac
 
     def idle(self) -> bool:
         """True when two looks at the files prove that there is nothing new."""

@@ -24,7 +24,15 @@ import msgspec
 
 from instar_host.store.files import ensure_private_dir, write_new
 from instar_threadline.messages import Position
-from instar_threadline.record.chain import GENESIS, Entry, Head, head_slot, read_head, seal
+from instar_threadline.record.chain import (
+    GENESIS,
+    HEAD_SLOT_BYTES,
+    Entry,
+    Head,
+    head_slot,
+    read_head,
+    seal,
+)
 from instar_threadline.record.chaintail import (
     ChainEnd,
     chain_end,
@@ -60,6 +68,8 @@ class _Open(msgspec.Struct, kw_only=True):
     end: int
     """Where the chain says that the log ends, in bytes."""
     chain_size: int
+    head_slot: int = 0
+    """Where the newest head stands; the next one goes into the other."""
 
 
 class StreamLog:
@@ -151,12 +161,14 @@ class StreamLog:
     def _write_head(self, state: _Open) -> None:
         key = self._keyring.current
         head = Head(n=state.n, chain=state.mac, key=key.id, segment=state.segment)
-        data, offset = head_slot(head, self.files.direction, key)
+        data = head_slot(head, self.files.direction, key)
+        slot = 1 - state.head_slot
         descriptor = open_private(self.files.head, append=False)
         try:
-            self._disk.write_at(descriptor, data, offset)
+            self._disk.write_at(descriptor, data, slot * HEAD_SLOT_BYTES)
         finally:
             os.close(descriptor)
+        state.head_slot = slot
 
     def _head(self) -> Head | None:
         try:
@@ -241,6 +253,8 @@ class StreamLog:
 
     def _reconcile(self, state: _Open) -> None:
         head = self._head()
+        if head is not None:
+            state.head_slot = head.slot
         if state.chain_size == 0:
             n = max(state.n, head.n if head is not None else 0) + 1
             start = Entry(
@@ -257,11 +271,22 @@ class StreamLog:
         if os.fstat(state.log).st_size < state.end:
             self._after_missing(state, head.n if head is not None else 0)
         self._after_foreign(state)
+        if (
+            head is not None and head.beside == "spoiled"
+        ):  # torn by a power cut, or altered: said in the chain
+            self._resume(state, at=state.end, note="head")
         if head is None or head.n < state.n:
             self._write_head(state)
 
     def _resume(
-        self, state: _Open, *, at: int, n: int = 0, lost: int = 0, unwritten: int = 0
+        self,
+        state: _Open,
+        *,
+        at: int,
+        n: int = 0,
+        lost: int = 0,
+        unwritten: int = 0,
+        note: str = "",
     ) -> None:
         entry = Entry(
             n=n or state.n + 1,
@@ -270,6 +295,7 @@ class StreamLog:
             offset=at,
             lost=lost,
             unwritten=unwritten,
+            note=note,
         )
         self._announce(state, [entry])
         state.end = at
@@ -290,15 +316,14 @@ class StreamLog:
         if size <= state.end:
             return
         whole = _last_newline(state.log, state.end, size)
-        if whole < size:
-            rest = os.pread(state.log, min(size - whole, MAX_TORN_BYTES), whole)
-            if any(verifies(rest, key.line) for key in self._keyring.newest_first()):
-                self._disk.write(state.log, b"\n")
-                whole = size + 1
-            else:
-                self._move_aside(state, whole, rest)
+        rest = os.pread(state.log, min(size - whole, MAX_TORN_BYTES), whole)
+        if any(verifies(rest, key.line) for key in self._keyring.newest_first()):
+            self._disk.write(state.log, b"\n")
+            whole, rest = size + 1, b""
         if whole > state.end:
             self._adopt(state, whole)
+        if rest:
+            self._move_aside(state, whole, rest)
 
     def _move_aside(self, state: _Open, at: int, rest: bytes) -> None:
         ensure_private_dir(self.files.torn_folder)

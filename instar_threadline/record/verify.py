@@ -21,10 +21,10 @@ import msgspec
 
 from instar_host.records import Record
 from instar_threadline.messages import DIRECTIONS, Direction, Integrity
-from instar_threadline.record.chain import Head
 from instar_threadline.record.check import (
     COMPLETENESS,
     MAX_FINDINGS,
+    UNDECIDED,
     CheckedLine,
     Finding,
     FindingKind,
@@ -32,7 +32,7 @@ from instar_threadline.record.check import (
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import Layout, layout
 from instar_threadline.record.lines import Line, identity_key, integrity_of, message_of, read_line
-from instar_threadline.record.reader import StreamReader
+from instar_threadline.record.reader import Batch, StreamReader
 
 BLOCK_BYTES = 4 << 20
 
@@ -132,7 +132,7 @@ class Tally:
         """What the counts say."""
         kinds = {finding.kind for finding in self.findings}
         integrity: IntegrityAnswer = "ok"
-        if kinds - COMPLETENESS or self.bad:
+        if kinds - COMPLETENESS - UNDECIDED or self.bad:
             integrity = "broken"
         elif self.unknown_keys:
             integrity = "unknown"
@@ -190,21 +190,28 @@ def count_line(
     return line, integrity
 
 
-def head_finding(
-    files: Layout, head: Head | None, n: int, *, chained: bool, segment: int
-) -> Finding | None:
-    """What the head says beyond the chain's end: it counted more, or it is gone."""
+def head_finding(reader: StreamReader, batch: Batch, *, unknown_keys: bool) -> Finding | None:
+    """What the head says about the end of the chain that `reader` has come to: that more was
+    counted, or something else; or that it is gone, or not as it was written.
+
+    `unknown_keys`: some entries are signed with a key that is not in the keyring.
+    """
+    head, n = batch.head, reader.chain_n
+    kind: FindingKind | None = None
+    lines = 0
     if head is None:
-        if not chained:
-            return None
-        return Finding(
-            kind="head-missing", direction=files.direction, segment=segment, n=n, lines=0
-        )
-    if head.known and head.n > n:
-        return Finding(
-            kind="short", direction=files.direction, segment=segment, n=n + 1, lines=head.n - n
-        )
-    return None
+        kind = "head-missing" if batch.chained else None
+    elif head.known and head.n > n:
+        kind, n, lines = "short", n + 1, head.n - n
+    elif head.known and head.n == n and head.chain != reader.chain_mac:
+        kind, lines = "rewritten", 1
+    elif head.beside == "spoiled" or not (unknown_keys or (head.known and not head.beside)):
+        kind = "head-altered"
+    if kind is None:
+        return None
+    return Finding(
+        kind=kind, direction=reader.files.direction, segment=batch.segment, n=n, lines=lines
+    )
 
 
 def rollback_finding(direction: Direction, remembered: int, n: int, segment: int) -> Finding | None:
@@ -237,9 +244,7 @@ def _verify_stream(files: Layout, keyring: Keyring, remembered: int) -> StreamVe
             break
     if batch.short is not None:
         tally.add(batch.short)
-    beyond = head_finding(
-        files, batch.head, reader.chain_n, chained=batch.chained, segment=batch.segment
-    )
+    beyond = head_finding(reader, batch, unknown_keys=tally.unknown_keys > 0)
     back = rollback_finding(files.direction, remembered, reader.chain_n, batch.segment)
     for last in (beyond, back):
         if last is not None:

@@ -98,8 +98,13 @@ def open_again(arguments: argparse.Namespace, host: HostContext, terminal: Termi
     from instar_host.lease import Lease
 
     holder = Lease(host.state_dir).holder()
-    if holder is None or not holder.address:
-        raise InstarError(f"Nothing serves {host.state_dir} now; `instar serve` does.")
+    if holder is None:
+        start = "start `instar serve`, or the program that carries instar"
+        raise InstarError(f"Nothing serves {host.state_dir} now; {start}.")
+    if not holder.address:
+        wait = "try again in a moment; inside an application, open its page once"
+        who = "Another process" if holder.pid is None else f"Process {holder.pid}"
+        raise InstarError(f"{who} runs and has told no address yet: {wait}.")
     if not terminal.is_tty:
         print(holder.address, file=terminal.out)
         raise InstarError("The link holds the token, so it is printed on a terminal only.")

@@ -147,6 +147,19 @@ def test_opening_without_a_host_says_what_to_do(make_host: MakeHost) -> None:
         open_again(NO_ARGUMENTS, make_host(), terminal(is_tty=True))
 
 
+def test_opening_a_host_without_an_address_says_when(
+    state_dir: Path, make_host: MakeHost, after: ExitStack
+) -> None:
+    """An application knows its address after the first request only: nobody is sent to start
+    another host meanwhile.
+    """
+    lease = Lease(state_dir)
+    assert lease.try_acquire()
+    after.callback(lease.release)
+    with pytest.raises(InstarError, match=f"{os.getpid()} runs .* open its page once"):
+        open_again(NO_ARGUMENTS, make_host(), terminal(is_tty=True))
+
+
 def test_a_taken_port_names_who_has_it(
     state_dir: Path, after: ExitStack, make_host: MakeHost
 ) -> None:

@@ -32,7 +32,7 @@ from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.schema import open_bridge_database
 from instar_threadline.bridge.target import GROUP_PACE, Pace
 from instar_threadline.bridge.topics import Budget, Topics
-from instar_threadline.bridge.watch import ChatOptions
+from instar_threadline.bridge.watch import Chat, ChatOptions
 from instar_threadline.bridge.worker import ChatWorker
 from instar_threadline.messages import Message, Thread
 
@@ -40,7 +40,7 @@ TARGET = "telegram"
 UNLIMITED = Pace(per_window=1_000_000, gap_ms=0, for_history=1_000_000)
 
 
-class Chat:
+class Echo:
     """A chat that takes everything at once."""
 
     def __init__(self) -> None:
@@ -174,7 +174,17 @@ def measure(folder: Path, queued: int) -> None:
     print(f"enqueue, batches of 500    {took / (queued - 300) * 1000:8.3f} ms a message")
     print(f"memory, {queued} queued     {peak_mib():8.1f} MiB peak ({peak_mib() - before:+.1f})")
     options = ChatOptions(target=TARGET, chat_id=-1, local_name="echo", pace=UNLIMITED)
-    worker = ChatWorker(outbox, topics, Chat(), around, options, clock=clock, random=lambda: 0.0)
+    worker = ChatWorker(
+        Chat(
+            outbox=outbox,
+            topics=topics,
+            port=Echo(),
+            watch=around,
+            options=options,
+            clock=clock,
+            random=lambda: 0.0,
+        )
+    )
     began = time.perf_counter()
     steps = 0
     while steps < 400 and outbox.waiting(TARGET)[0]:

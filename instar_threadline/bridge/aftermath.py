@@ -35,7 +35,7 @@ from instar_threadline.bridge.render import Part, Piece, marked_as_repeat
 from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.schema import HUB_LANE
 from instar_threadline.bridge.target import TargetState
-from instar_threadline.bridge.topics import HUB_THREAD
+from instar_threadline.bridge.topics import HUB_THREAD, ORPHANED
 from instar_threadline.bridge.watch import Chat
 
 MAX_UNCLEAR = 3
@@ -145,7 +145,7 @@ class Aftermath:
     def _made(self, state: TargetState, flight: Flight, topic: Topic) -> None:
         """The topic is there: remember it, or forget that one may be lying around."""
         if flight.doubtful and topic.id > flight.high_before + 1 + flight.probed:
-            self._outbox.count(self._name, "topics-possibly-orphaned")
+            self._outbox.count(self._name, ORPHANED)
         self._topics.opened(self._name, flight.thread_id, topic.id, topic.name)
         self._outbox.count(self._name, "topics-opened")
         state.saw(topic.id)

@@ -159,9 +159,7 @@ class Bridge:
     def status(self) -> BridgeStatus:
         """How the bridge fares; read from the file when another process keeps it."""
         settings, broken = self.settings.current()
-        found = tuple(self.problems.values())
-        if not self.problems:
-            found = self._configured()
+        found = tuple(self.problems.values()) or self._configured()
         problems = (*found, broken) if broken else found
         about = status.About(
             enabled=settings.enabled,
@@ -315,10 +313,11 @@ class Bridge:
         except TROUBLE as error:
             self.problems["telegram"] = reason(error)
             return None
-        if port is None:
-            self.problems["telegram"] = NOT_CONFIGURED
-            return None
         self.problems.pop("telegram", None)
+        if port is None:
+            if self.is_on():  # as long as it is off, no bot is no problem
+                self.problems["telegram"] = NOT_CONFIGURED
+            return None
         self._can = port.capabilities()
         options = ChatOptions(
             target=CHAT_TARGET,

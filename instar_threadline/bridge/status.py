@@ -15,7 +15,7 @@ import msgspec
 from instar_host.records import Record
 from instar_threadline.bridge import target as targets
 from instar_threadline.bridge.rows import dead_letter_from
-from instar_threadline.bridge.topics import HUB_THREAD
+from instar_threadline.bridge.topics import HUB_THREAD, ORPHANED
 
 MAX_DEAD_SHOWN = 50
 PREVIEW_CODE_POINTS = 120
@@ -55,6 +55,8 @@ class TopicCounts(Shown, frozen=True, kw_only=True, rename="camel"):
     in_hub: int = 0
     muted: int = 0
     gone: int = 0
+    possibly_orphaned: int = 0
+    """Empty twins that may lie around: a process ended while making them."""
 
 
 class DeadLetterShown(Shown, frozen=True, kw_only=True, rename="camel"):
@@ -164,6 +166,7 @@ def _topics(db: apsw.Connection) -> TopicCounts:
         in_hub=counts.get("hub", 0),
         muted=counts.get("muted", 0),
         gone=counts.get("gone", 0),
+        possibly_orphaned=_sum(db, ORPHANED),
     )
 
 
@@ -195,6 +198,11 @@ def _muted(db: apsw.Connection) -> tuple[str, ...]:
 def _counters(db: apsw.Connection, target: str) -> dict[str, int]:
     found = db.execute("SELECT name, value FROM counter WHERE target = ?", (target,)).fetchall()
     return dict(msgspec.convert(found, list[tuple[str, int]]))
+
+
+def _sum(db: apsw.Connection, counter: str) -> int:
+    sql = "SELECT coalesce(sum(value), 0) FROM counter WHERE name = ?"
+    return msgspec.convert(db.execute(sql, (counter,)).get, int)
 
 
 def _number(db: apsw.Connection, sql: str) -> int:

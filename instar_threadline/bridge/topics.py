@@ -20,6 +20,8 @@ from instar_threadline.bridge.schema import HUB_LANE, lane_of
 HUB_THREAD = ""
 """The thread id under which the hub's own topic is kept; no thread has an empty id."""
 HUB_NAME = "Threadline — other threads"
+ORPHANED = "topics-possibly-orphaned"
+"""The counter of topics of which an empty twin may lie around."""
 LAST_MESSAGE_STEP_MS = 60_000
 """The time of a thread's last message is stored at most this often."""
 

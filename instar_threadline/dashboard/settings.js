@@ -16,7 +16,7 @@ export function settings(api) {
   const status = h("span", { class: "chip" }, "…");
   const body = h("div", { class: "tl-settings" });
   const problem = h("p", { class: "complaint", role: "alert" });
-  const element = h("details", { class: "card tl-card" }, h("summary", null, h("h2", null, "Telegram bridge"), status), problem, body);
+  const element = h("section", { "aria-label": "Settings of the bridge" }, problem, body);
   let busy = false;
 
   async function load() {
@@ -72,5 +72,5 @@ export function settings(api) {
     document.getElementById(focus ?? box?.id)?.focus();
   }
 
-  return { element, load };
+  return { element, status, load };
 }

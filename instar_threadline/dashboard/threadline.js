@@ -1,13 +1,13 @@
-// The Threadline tab: who said what to whom, whether the record is whole, and the bridge's settings; live.
+// The Threadline tab: who said what to whom, whether the record is whole, and how the Telegram bridge fares; live.
 //
 // What is shown is in the address (`?tab=threadline&thread=...&q=...`). Whatever a peer wrote - text, name, thread id -
 // is only ever text. A fingerprint stands beside every name.
 
 import { badges } from "./badges.js";
+import { bridge } from "./bridge.js";
 import { conversation } from "./conversation.js";
 import { latest } from "./latest.js";
 import { results } from "./results.js";
-import { settings } from "./settings.js";
 import { threadList } from "./threads.js";
 
 const BASE = "threadline/observability";
@@ -30,7 +30,7 @@ export async function mount(root, api) {
   const list = threadList(api, { open: (id) => api.navigate({ thread: id }), more: showMore });
   const found = results(api, { open: (id) => api.navigate({ thread: id }), more: searchOn });
   const talk = conversation(api, { back: () => api.navigate({ thread: null }), earlier: showEarlier });
-  const card = settings(api);
+  const card = bridge(api);
   const notice = h("div", { class: "tl-notice", role: "alert" });
 
   const search = h("input", { type: "search", class: "field tl-search", placeholder: "Search all messages ( / )", "aria-label": "Search all messages", autocomplete: "off", maxlength: "500", oninput: typed });

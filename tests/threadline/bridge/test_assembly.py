@@ -212,6 +212,13 @@ def test_without_any_bot_messages_wait_and_the_status_says_so(make_stage: MakeSt
     assert any("INSTAR_TELEGRAM_TOKEN" in problem for problem in status["problems"])
 
 
+def test_without_any_bot_a_bridge_that_is_off_has_no_problem(make_stage: MakeStage) -> None:
+    """Who never switched it on is not told that something is missing."""
+    stage = make_stage(config={"projectName": "echo"}, bot=False)
+    stage.work(3)
+    assert stage.call("GET", "/threadline/bridge/status")["problems"] == []
+
+
 def test_the_status_and_the_actions_over_http(make_stage: MakeStage, api: BotApi) -> None:
     """Dead letters are shown, retried and dropped; muting, resuming and testing work."""
     api.poison = lambda text: "poison" in text and "could not" not in text

@@ -1,7 +1,9 @@
 """Texts that repeat, kept once in the database and pointed at by number.
 
-Looks a text up in a bounded cache, then in the table, and adds it when it is new; always inside
-the caller's transaction. `forget` drops the cache, which a rolled-back transaction makes untrue.
+The ledger is the only writer, so numbers are given out here, and what is new is written many rows
+at a time: whoever writes something that points at a number calls `write` first. A text is looked up
+in a bounded cache, then in the table, unless the cache holds all of it. Always inside the caller's
+transaction; `forget` drops what a rolled-back one makes untrue.
 """
 
 from __future__ import annotations
@@ -39,106 +41,85 @@ class Interned:
         self._sessions = _Table(connection, "sessions", "name")
         self._names = _Table(connection, "names", "name")
         self._folders = _Table(connection, "folders", "path")
-        self._files: dict[bytes, int] = {}
-        self._fresh: set[int] = set()
-        """Files added here, whose every place is remembered: no need to look for more."""
-        self._place_ids: dict[Place, int] = {}
+        self._files = _Table(connection, "files", "folder", "name")
+        self._place_ids = _Table(
+            connection, "places", "source", "file", "session", "project", "agent", "sidechain",
+            "branch", "version",
+        )  # fmt: skip
+        self._variants = _Table(connection, "variants", "model", "tier", "speed")
         self._places: dict[int, Place] = {}
-        self._variants: dict[tuple[str, str, str], int] = {}
+        self._new_sessions_from = 0
+        """0: nobody asked yet."""
+        self._tables = (
+            self._sources, self._sessions, self._names, self._folders, self._files,
+            self._place_ids, self._variants,
+        )  # fmt: skip
+
+    def write(self) -> None:
+        """Write what is new, so that it can be read and joined."""
+        for table in self._tables:
+            table.write()
 
     def forget(self) -> None:
         """Trust nothing remembered: what a transaction added may be gone with it."""
-        for table in (self._sources, self._sessions, self._names, self._folders):
+        for table in self._tables:
             table.forget()
-        for cache in (self._files, self._place_ids, self._places, self._variants):
-            cache.clear()
-        self._fresh.clear()
+        self._places.clear()
+        self._new_sessions_from = 0
 
     def source(self, name: str) -> int:
-        return self._sources.id(name)
+        return self._sources.id(name, (name,))
 
     def session(self, name: str) -> int:
-        return self._sessions.id(name)
+        return self._sessions.id(name, (name,))
+
+    def session_is_new(self, number: int) -> bool:
+        """True for a session that nothing was summed for yet."""
+        return 0 < self._new_sessions_from <= number
+
+    def sessions_are_known(self) -> None:
+        """Sessions numbered from now on are the new ones."""
+        self._new_sessions_from = self._sessions.begin()
 
     def name(self, text: str) -> int | None:
-        """A project, agent, branch or version; None for the empty text."""
-        return self._names.id(text) if text else None
+        """A project, agent, branch, version or model; None for the empty text."""
+        return self._names.id(text, (text,)) if text else None
 
     def file(self, path: bytes) -> int | None:
         """The id of a file by its absolute path; None for `NO_FILE`."""
-        known = self._files.get(path)
-        if known is not None:
+        known = self._files.known(path)
+        if known is not None or path == NO_FILE:
             return known
-        if path == NO_FILE:
-            return None
         folder, _, name = path.rpartition(b"/")
-        values = (self._folders.id(folder), name)
-        found = self._one(
-            "INSERT INTO files (folder, name) VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING id",
-            values,
-        )
-        if found is None:
-            found = self._one("SELECT id FROM files WHERE folder = ? AND name = ?", values)
-        else:
-            self._fresh.add(found)
-        return _remembered(self._files, path, found)
+        return self._files.id(path, (self._folders.id(folder, (folder,)), name))
 
     def place(self, place: Place) -> int:
-        known = self._place_ids.get(place)
+        known = self._place_ids.known(place)
         if known is not None:
             return known
-        file = self.file(place.path)
-        values = (
-            self.source(place.source), file, self.session(place.session),
+        return self._place_ids.id(place, (
+            self.source(place.source), self.file(place.path), self.session(place.session),
             self.name(place.project), self.name(place.agent), int(place.sidechain),
             self.name(place.branch), self.name(place.version),
-        )  # fmt: skip
-        found = None
-        if file not in self._fresh:
-            found = self._one(
-                "SELECT id FROM places WHERE source = ?1 AND file IS ?2 AND session = ?3"
-                " AND project IS ?4 AND agent IS ?5 AND sidechain = ?6 AND branch IS ?7"
-                " AND version IS ?8",
-                values,
-            )
-        if found is None:
-            found = self._one(
-                "INSERT INTO places"
-                " (source, file, session, project, agent, sidechain, branch, version)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-                values,
-            )
-        if len(self._place_ids) >= MAX_CACHED:
-            self._fresh.clear()
-        return _remembered(self._place_ids, place, found)
+        ))  # fmt: skip
 
     def place_of(self, place_id: int) -> Place:
         """The place with this id."""
         known = self._places.get(place_id)
         if known is None:
             known = self._read_place(place_id)
-            _bound(self._places)
+            if len(self._places) >= MAX_CACHED:
+                self._places.clear()
             self._places[place_id] = known
         return known
 
     def variant(self, model: str, tier: str, speed: str) -> int:
         values = (model, tier, speed)
-        known = self._variants.get(values)
-        if known is not None:
-            return known
-        found = self._one(
-            "INSERT INTO variants (model, tier, speed) VALUES (?, ?, ?)"
-            " ON CONFLICT DO NOTHING RETURNING id",
-            values,
-        )
-        if found is None:
-            found = self._one(
-                "SELECT id FROM variants WHERE model = ? AND tier = ? AND speed = ?", values
-            )
-        return _remembered(self._variants, values, found)
+        return self._variants.id(values, values)
 
     def path_of(self, file_id: int) -> bytes:
         """The absolute path of a file."""
+        self.write()
         for folder, name in self._connection.execute(
             "SELECT path, name FROM files JOIN folders ON folders.id = folder WHERE files.id = ?",
             (file_id,),
@@ -147,6 +128,7 @@ class Interned:
         return NO_FILE
 
     def _read_place(self, place_id: int) -> Place:
+        self.write()
         rows: list[Any] = self._connection.execute(
             "SELECT sources.name, file, sessions.name, p.name, a.name, sidechain, b.name, v.name"
             " FROM places JOIN sources ON sources.id = source"
@@ -168,43 +150,67 @@ class Interned:
             version or "",
         )
 
-    def _one(self, sql: str, values: tuple[str | bytes | int | None, ...]) -> int | None:
-        row = self._connection.execute(sql, values).fetchone()
-        return None if row is None else int(row[0])
+
+Value = str | bytes | int | None
 
 
 class _Table:
-    """A table of texts, each once."""
+    """Rows of some columns, each once, numbered from 1."""
 
-    def __init__(self, connection: apsw.Connection, table: str, column: str) -> None:
+    def __init__(self, connection: apsw.Connection, table: str, *columns: str) -> None:
         self._connection = connection
-        self._insert = (
-            f"INSERT INTO {table} ({column}) VALUES (?) ON CONFLICT DO NOTHING RETURNING id"
-        )
-        self._select = f"SELECT id FROM {table} WHERE {column} = ?"
-        self._ids: dict[str | bytes, int] = {}
+        self._last = f"SELECT coalesce(max(id), 0) FROM {table}"
+        self._select = f"SELECT id FROM {table} WHERE " + " AND ".join(f"{c} IS ?" for c in columns)
+        marks = ", ".join("?" * len(columns))
+        self._insert = f"INSERT INTO {table} (id, {', '.join(columns)}) VALUES (?, {marks})"
+        self._ids: dict[object, int] = {}
+        self._new: list[tuple[Value, ...]] = []
+        self._next = 0
+        """The number given out next; 0: not known yet."""
+        self._whole = False
+        """True while the cache holds all there is, which makes looking in the table needless."""
 
-    def id(self, text: str | bytes) -> int:
-        known = self._ids.get(text)
-        if known is not None:
-            return known
-        row = self._connection.execute(self._insert, (text,)).fetchone()
-        if row is None:
-            row = self._connection.execute(self._select, (text,)).fetchone()
-        assert row is not None
-        return _remembered(self._ids, text, int(row[0]))
+    def known(self, key: object) -> int | None:
+        """A number given out or looked up before."""
+        return self._ids.get(key)
+
+    def id(self, key: object, values: tuple[Value, ...]) -> int:
+        """The number of the row with these values, remembered under `key`."""
+        found = self._ids.get(key)
+        return self._find(key, values) if found is None else found
+
+    def write(self) -> None:
+        if self._new:
+            self._connection.executemany(self._insert, self._new)
+            self._new = []
 
     def forget(self) -> None:
         self._ids.clear()
+        self._new = []
+        self._next, self._whole = 0, False
 
+    def begin(self) -> int:
+        """The number given out next."""
+        if not self._next:
+            self._next = 1 + self._one(self._last, ())
+            self._whole = self._next == 1
+        return self._next
 
-def _remembered(ids: dict[Any, int], key: object, found: int | None) -> int:
-    assert found is not None
-    _bound(ids)
-    ids[key] = found
-    return found
+    def _find(self, key: object, values: tuple[Value, ...]) -> int:
+        self.begin()
+        found = 0 if self._whole else self._one(self._select, values)
+        if not found:
+            found = self._next
+            self._next += 1
+            self._new.append((found, *values))
+        if len(self._ids) >= MAX_CACHED:
+            self.write()
+            self._ids.clear()
+            self._whole = False
+        self._ids[key] = found
+        return found
 
-
-def _bound(cache: dict[Any, Any]) -> None:
-    if len(cache) >= MAX_CACHED:
-        cache.clear()
+    def _one(self, sql: str, values: tuple[Value, ...]) -> int:
+        """A number, 0 for no row."""
+        row = self._connection.execute(sql, values).fetchone()
+        return 0 if row is None else int(row[0])

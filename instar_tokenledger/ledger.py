@@ -17,7 +17,6 @@ from instar_host.store import sqlite
 from instar_host.store.tail import Mark
 from instar_tokenledger import readings
 from instar_tokenledger.batch import Batch, FileProgress
-from instar_tokenledger.committed import Committed
 from instar_tokenledger.interning import Interned
 from instar_tokenledger.meeting import Meeting
 from instar_tokenledger.retention import Horizon, horizon_of
@@ -26,6 +25,17 @@ from instar_tokenledger.schema import COUNTERS
 from instar_tokenledger.usage import CostState
 
 _GREATEST = ", ".join(f"{c} = max({c}, excluded.{c})" for c in ("cost_micro_usd", *COUNTERS))
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one commit changed; observers receive it after the fact."""
+
+    added: int
+    changed: int
+    sessions: tuple[str, ...]
+    """Sessions with a new or changed request, sorted."""
+    files: int
+    """Files whose mark moved."""
 
 
 class KnownMark(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +72,7 @@ class Ledger:
         next_id = self._next_id
         try:
             with sqlite.write_transaction(self._connection):
+                self._names.sessions_are_known()
                 added, changed, sessions = self._commit_requests(batch)
                 self._commit_costs(batch.cost_states.values())
                 self._commit_files(batch.files)
@@ -109,6 +120,7 @@ class Ledger:
                 file = self._names.file(path)
                 self._connection.execute("DELETE FROM skips WHERE file = ?", (file,))
                 self._connection.execute("DELETE FROM marks WHERE file = ?", (file,))
+            self._names.write()
 
     def forget_marks(self) -> None:
         """Drop every mark, so that everything is read again: rows are only ever added to."""
@@ -142,31 +154,33 @@ class Ledger:
 
     def _commit_costs(self, states: Iterable[CostState]) -> None:
         marks = ", ".join("?" * (3 + len(COUNTERS)))
+        rows = [
+            (self._names.session(s.session), s.model, s.cost_micro_usd, *s.counters) for s in states
+        ]
+        self._names.write()
         self._connection.executemany(
             f"INSERT INTO cost_states (session, model, cost_micro_usd, {', '.join(COUNTERS)})"
             f" VALUES ({marks}) ON CONFLICT DO UPDATE SET {_GREATEST}",
-            (
-                (self._names.session(s.session), s.model, s.cost_micro_usd, *s.counters)
-                for s in states
-            ),
+            rows,
         )
 
     def _commit_files(self, files: Mapping[bytes, FileProgress]) -> None:
         numbered = [(self._names.file(path), progress) for path, progress in files.items()]
+        rows = [
+            (
+                file, self._names.source(progress.source), mark.offset, mark.dev, mark.inode,
+                mark.size, mark.ctime_ns, int(mark.skipping), mark.guard, progress.state or None,
+            )
+            for file, progress in numbered
+            for mark in (progress.mark,)
+        ]  # fmt: skip
+        self._names.write()
         self._connection.executemany(
             "INSERT OR REPLACE INTO marks"
             " (file, source, offset, dev, inode, size, ctime_ns, skipping, guard, state)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    file, self._names.source(progress.source), mark.offset, mark.dev, mark.inode,
-                    mark.size, mark.ctime_ns, int(mark.skipping), mark.guard,
-                    progress.state or None,
-                )
-                for file, progress in numbered
-                for mark in (progress.mark,)
-            ],
-        )  # fmt: skip
+            rows,
+        )
         self._connection.executemany(
             "DELETE FROM skips WHERE file = ?",
             [(file,) for file, progress in numbered if progress.restarted],

@@ -48,10 +48,8 @@ class _Spot(NamedTuple):
     path: bytes
     row: UsageRow
     place: int
-    variant: int
     session: int
     project: int
-    model: int
 
 
 def _made_alike(a: UsageRow, b: UsageRow) -> bool:
@@ -59,12 +57,9 @@ def _made_alike(a: UsageRow, b: UsageRow) -> bool:
     return (
         a.session is b.session
         and a.project is b.project
-        and a.model is b.model
         and a.version is b.version
         and a.branch is b.branch
         and a.agent is b.agent
-        and a.tier is b.tier
-        and a.speed == b.speed
         and a.sidechain is b.sidechain
     )
 
@@ -110,8 +105,11 @@ class Meeting:
         spot = self._spot
         if spot is None or spot.path is not path or not _made_alike(spot.row, row):
             spot = self._spot = self._spot_of(source, path, row)
-        merged.fresh.add_lone(row, path, number, spot.place, spot.variant)
-        merged.totals.add_row(row, spot.session, spot.project, spot.model)
+        model = row.model
+        variant = self._names.variant(model, row.tier, row.speed)
+        merged.fresh.add_lone(row, path, number, spot.place, variant)
+        project, named = spot.project, self._names.name(model) or NO_NAME
+        merged.totals.add_row(row, spot.session, project, named)
 
     def _spot_of(self, source: str, path: bytes, row: UsageRow) -> _Spot:
         names = self._names
@@ -120,9 +118,8 @@ class Meeting:
             row.version,
         )  # fmt: skip
         return _Spot(
-            path, row, names.place(place), names.variant(row.model, row.tier, row.speed),
-            names.session(row.session), names.name(row.project) or NO_NAME,
-            names.name(row.model) or NO_NAME,
+            path, row, names.place(place), names.session(row.session),
+            names.name(row.project) or NO_NAME,
         )  # fmt: skip
 
     def _add_new(self, source: str, group: list[Request], number: int, merged: Merged) -> None:

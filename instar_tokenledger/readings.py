@@ -206,13 +206,12 @@ class _Total:
         return _Stored(number, request, reading)
 
     def _save(self, stored: _Stored | None, reading: Reading, request: int | None) -> None:
-        self._connection.execute(
-            _REPLACE,
-            (
-                stored.id if stored is not None else None, self._id, request, reading.at_ms,
-                self._place(reading), reading.offset, self._variant(reading), *reading.counters,
-            ),
+        row = (
+            stored.id if stored is not None else None, self._id, request, reading.at_ms,
+            self._place(reading), reading.offset, self._variant(reading), *reading.counters,
         )  # fmt: skip
+        self._names.write()
+        self._connection.execute(_REPLACE, row)
 
     def _written(self, request: int, reading: Reading, difference: Counters) -> Written:
         """The difference as a request. It bears the total's key, and has ended by definition."""
@@ -235,6 +234,7 @@ class _Total:
 
     def _number(self) -> int:
         values = (self._names.source(self._source), self._key)
+        self._names.write()
         rows: list[Any] = self._connection.execute(
             "INSERT INTO running_totals (source, name) VALUES (?, ?)"
             " ON CONFLICT DO UPDATE SET name = name RETURNING id",

@@ -135,6 +135,7 @@ class Rows:
         self._write(connection, _REPLACE)
 
     def _write(self, connection: apsw.Connection, sql: str) -> None:
+        self._names.write()
         connection.executemany(sql, self.requests)
         connection.executemany(_NEW_NODE, self._nodes)
         connection.executemany(_NEW_ITERATION, self._iterations)

@@ -10,7 +10,8 @@ Knows no clock and no window.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import apsw
@@ -94,7 +95,7 @@ class Totals:
         """By (quarter, project, model, kind): requests, then the four sums of tokens."""
         self._partial: dict[int, Sums] = {}
         """By quarter: partial requests, missing output."""
-        self._sessions: dict[tuple[int, int], Sums] = {}
+        self._sessions: dict[Key, Sums] = {}
         """By (session, project): requests, tokens, first, last."""
         self._moved: set[tuple[int, int]] = set()
         """Sessions whose first and last instants have to be looked up again."""
@@ -138,6 +139,7 @@ class Totals:
 
     def write(self, connection: apsw.Connection) -> None:
         """Bring the tables up to date; the requests must be written already."""
+        self._names.write()
         usage, by_day = self._usage, _summed((_by_day(key), s) for key, s in self._usage.items())
         quarters = _by_kind(usage, self._partial)
         models = _summed(((day, m, kind), sums) for (day, _, m, kind), sums in by_day.items())
@@ -155,7 +157,8 @@ class Totals:
             ("block_projects", ("block", "project"), ("tokens",), blocks),
         ):
             _write(connection, table, keys, ("requests", *columns), rows)
-        _write_sessions(connection, self._sessions, self._moved)
+        _write_sessions(connection, self._sessions, self._moved, self._names.session_is_new)
+        self._names.sessions_are_known()
 
     def _add(self, facts: Facts, sign: int) -> None:
         quarter = facts.at_ms // QUARTER_MS
@@ -252,7 +255,7 @@ def _write(
     connection.executemany(
         f"INSERT INTO {table} ({', '.join((*keys, *columns))}) VALUES ({marks})"
         f" ON CONFLICT DO UPDATE SET {', '.join(map(_added, columns))}",
-        ((*key, *_bounded(sums)) for key, sums in rows.items() if any(sums)),
+        _rows(rows),
     )
     where = " AND ".join(f"{key} = ?" for key in keys)
     connection.executemany(
@@ -262,17 +265,22 @@ def _write(
 
 
 def _write_sessions(
-    connection: apsw.Connection, totals: dict[tuple[int, int], Sums], moved: set[tuple[int, int]]
+    connection: apsw.Connection,
+    totals: dict[Key, Sums],
+    moved: set[tuple[int, int]],
+    is_new: Callable[[int], bool],
 ) -> None:
     connection.executemany(
         "INSERT INTO session_usage VALUES (?, ?, ?, ?, ?, ?)"
         f" ON CONFLICT DO UPDATE SET {_added('requests')}, {_added('tokens')},"
         " first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)",
-        ((*key, *_bounded(sums)) for key, sums in totals.items()),
+        _rows(totals),
     )
     for session, project in moved:
         _look_up_span(connection, session, project)
-    sessions = {(session,) for session, _ in totals}
+    simple, rest = _told_by_one(totals, is_new)
+    connection.executemany("INSERT INTO session_totals VALUES (?, ?, ?, ?, ?, ?)", _rows(simple))
+    sessions = {(session,) for session, _ in rest}
     connection.executemany("DELETE FROM session_totals WHERE session = ?", sessions)
     connection.executemany(
         "INSERT INTO session_totals SELECT session, (SELECT project FROM session_usage"
@@ -281,6 +289,15 @@ def _write_sessions(
         sessions,
     )
     _settle_projects(connection, [session for (session,) in sessions])
+
+
+def _told_by_one(
+    totals: Mapping[Key, Sums], is_new: Callable[[int], bool]
+) -> tuple[dict[Key, Sums], dict[Key, Sums]]:
+    """Sessions nobody knew before with all of theirs in one project, and the others."""
+    projects = Counter(session for session, _ in totals)
+    simple = {k: s for k, s in totals.items() if projects[k[0]] == 1 and is_new(k[0]) and s[0] > 0}
+    return simple, {k: s for k, s in totals.items() if k not in simple}
 
 
 def _look_up_span(connection: apsw.Connection, session: int, project: int) -> None:
@@ -323,8 +340,14 @@ def _settle_projects(connection: apsw.Connection, sessions: list[int]) -> None:
     )
 
 
-def _bounded(sums: Sums) -> Sums:
-    """Sums that SQLite can hold: only a forged transcript reaches the bound."""
-    if max(sums) <= MOST and min(sums) >= -MOST:
-        return sums
-    return [max(-MOST, min(MOST, value)) for value in sums]
+def _rows(sums: Mapping[Key, Sums]) -> list[tuple[int, ...]]:
+    """Keys and sums as rows, within what SQLite can hold: only a forged transcript gets there.
+
+    Sums that are all nothing change nothing, and are left out.
+    """
+    within = all(min(s) >= -MOST and max(s) <= MOST for s in sums.values())
+    if within:
+        return [(*key, *s) for key, s in sums.items() if any(s)]
+    return [
+        (*key, *(max(-MOST, min(MOST, value)) for value in s)) for key, s in sums.items() if any(s)
+    ]

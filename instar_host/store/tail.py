@@ -39,7 +39,7 @@ from msgspec import Struct
 from instar_host.store.errors import AnyPath
 from instar_host.store.files import Root, open_regular
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 MAX_LINE_BYTES = 16 << 20
 GUARD_BYTES = 256
 """How many bytes at the head of the file, and before the offset, the guard covers."""

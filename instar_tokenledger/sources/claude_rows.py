@@ -20,6 +20,7 @@ from instar_tokenledger.usage import Counters, Iteration, UsageRow
 SYNTHETIC = "<synthetic>"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+_new = tuple.__new__
 
 
 class Run:
@@ -172,42 +173,40 @@ def _is_rich(usage: Usage) -> bool:
 
 
 def _counters(usage: Usage) -> Counters:
-    tools, details, parts = (
+    """The counters of a usage block; cache writes are at least the sum of their parts."""
+    parts, tools, details = (
+        usage.cache_creation,
         usage.server_tool_use,
         usage.output_tokens_details,
-        usage.cache_creation,
     )
-    return _whole(
+    five_minutes = parts.ephemeral_5m_input_tokens if parts else 0
+    an_hour = parts.ephemeral_1h_input_tokens if parts else 0
+    create = usage.cache_creation_input_tokens
+    # The tuple's own constructor: that of a NamedTuple is a call in Python, for each line read.
+    return _new(Counters, (
         usage.input_tokens,
         usage.output_tokens,
-        usage.cache_creation_input_tokens,
+        max(create, five_minutes + an_hour),
         usage.cache_read_input_tokens,
-        parts.ephemeral_5m_input_tokens if parts else 0,
-        parts.ephemeral_1h_input_tokens if parts else 0,
+        five_minutes,
+        an_hour,
         tools.web_search_requests if tools else 0,
         tools.web_fetch_requests if tools else 0,
         details.thinking_tokens if details else 0,
-    )
+    ))  # fmt: skip
 
 
 def _entry_counters(entry: IterationUsage) -> Counters:
     parts = entry.cache_creation
-    return _whole(
+    five_minutes = parts.ephemeral_5m_input_tokens if parts else 0
+    an_hour = parts.ephemeral_1h_input_tokens if parts else 0
+    return Counters(
         entry.input_tokens,
         entry.output_tokens,
-        entry.cache_creation_input_tokens,
+        max(entry.cache_creation_input_tokens, five_minutes + an_hour),
         entry.cache_read_input_tokens,
-        parts.ephemeral_5m_input_tokens if parts else 0,
-        parts.ephemeral_1h_input_tokens if parts else 0,
-    )
-
-
-def _whole(
-    fresh: int, output: int, create: int, read: int, five_minutes: int, an_hour: int, *more: int
-) -> Counters:
-    """Counters whose cache writes are at least the sum of their parts."""
-    return Counters(
-        fresh, output, max(create, five_minutes + an_hour), read, five_minutes, an_hour, *more
+        five_minutes,
+        an_hour,
     )
 
 

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 from collections.abc import Callable, Iterator
 from datetime import tzinfo
+from typing import TYPE_CHECKING
 
 import apsw
 import msgspec
@@ -23,7 +24,6 @@ from instar_host.store.errors import StoreError, shown
 from instar_tokenledger import answers, display
 from instar_tokenledger.answers import IDLE_MS, SESSIONS
 from instar_tokenledger.errors import LedgerError, NothingFound
-from instar_tokenledger.ingest import Budget, Progress
 from instar_tokenledger.opening import ledger_path
 from instar_tokenledger.queries import Json
 from instar_tokenledger.series import BUCKETS
@@ -31,6 +31,9 @@ from instar_tokenledger.service import TROUBLE, LedgerService, Reading, file_byt
 from instar_tokenledger.spans import instant_ms, span_ms
 from instar_tokenledger.windows import END_OF_TIME, Window
 from instar_tokenledger.zones import Zone, local_zone, zone_of
+
+if TYPE_CHECKING:
+    from instar_tokenledger.ingest import Progress
 
 PROGRESS_EVERY_S = 0.2
 EMPTY = "The ledger is empty: `instar tokens scan` fills it."
@@ -246,6 +249,8 @@ def _asked(call: _Call, *, anew: bool) -> Iterator[Progress]:
 
 
 def _steps(call: _Call) -> Iterator[Progress]:
+    from instar_tokenledger.ingest import Budget
+
     try:
         yield from call.service.step(Budget(), lambda: False)
     except InstarError:

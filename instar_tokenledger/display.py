@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from instar_tokenledger.ingest import Progress
+if TYPE_CHECKING:
+    from instar_tokenledger.ingest import Progress
 
 Json = Mapping[str, Any]
 Row = Sequence[str]

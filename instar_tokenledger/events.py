@@ -8,13 +8,15 @@ and ids only; whoever wants the numbers asks the routes.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from instar_host.broadcast import Broadcast, sse
 from instar_host.clock import Clock
 from instar_host.endpoints import HttpError
 from instar_tokenledger.committed import Committed
-from instar_tokenledger.ingest import Progress
+
+if TYPE_CHECKING:
+    from instar_tokenledger.ingest import Progress
 
 GAP_S = 0.25
 """Between two events while reading goes on."""

@@ -2,7 +2,7 @@
 
 One thread at a time writes, in the process that holds the lease; every question opens a reader of
 its own, so that no handle outlives its file. A ledger that cannot be opened is reported and tried
-again, never given up.
+again, never given up. What writes is imported when the first step begins: questions do without.
 """
 
 from __future__ import annotations
@@ -11,27 +11,29 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import apsw
 import msgspec
 
 from instar_host.errors import ConfigError, InstarError, reason
 from instar_host.records import HostContext
-from instar_host.store import backups, policy, sqlite
+from instar_host.store import policy, sqlite
 from instar_host.store.errors import MissingStore, StoreError, shown
 from instar_tokenledger import retention
 from instar_tokenledger.committed import Committed
 from instar_tokenledger.config import SECTION, LedgerSettings
 from instar_tokenledger.events import LedgerEvents
-from instar_tokenledger.ingest import Budget, Ingest, Progress
-from instar_tokenledger.ledger import Ledger
 from instar_tokenledger.opening import STEM, backup_folder, ledger_path, open_ledger
 from instar_tokenledger.queries import Queries
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
 from instar_tokenledger.session_queries import SessionQueries
 from instar_tokenledger.usage import TokenSource
 from instar_tokenledger.wishes import WishBook
+
+if TYPE_CHECKING:
+    from instar_tokenledger.ingest import Budget, Ingest, Progress
+    from instar_tokenledger.ledger import Ledger
 
 LONG_LOG_BYTES = 1 << 20
 """A log over this is cut when nothing waits."""
@@ -145,7 +147,7 @@ class LedgerService:
         budget: Budget,
         stopping: Callable[[], bool],
         *,
-        look: Callable[[Ingest], object] = Ingest.look,
+        look: Callable[[Ingest], object] = lambda ingest: ingest.look(),
         again: Callable[[], bool] = lambda: False,
         max_age_ms: int = 0,
     ) -> Iterator[Progress]:
@@ -237,6 +239,9 @@ class LedgerService:
 
     def _opened(self) -> Ingest:
         if self._ingest is None:
+            from instar_tokenledger.ingest import Ingest
+            from instar_tokenledger.ledger import Ledger
+
             connection, notes = open_ledger(self._host.state_dir, self._host.clock)
             self._ledger = Ledger(connection)
             self._health = msgspec.structs.replace(
@@ -268,6 +273,8 @@ class LedgerService:
         """A verified copy a day: transcripts get deleted, and the ledger is all that is left."""
         keep = self.settings.daily_backups
         if self._ledger is not None and keep:
+            from instar_host.store import backups
+
             backups.daily_backup(
                 self._ledger.connection,
                 backup_folder(self._host.state_dir),

@@ -8,6 +8,7 @@ transaction; `forget` drops what a rolled-back one makes untrue.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import apsw
@@ -37,23 +38,26 @@ class Interned:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._sources = _Table(connection, "sources", "name")
-        self._sessions = _Table(connection, "sessions", "name")
-        self._names = _Table(connection, "names", "name")
-        self._folders = _Table(connection, "folders", "path")
-        self._files = _Table(connection, "files", "folder", "name")
-        self._place_ids = _Table(
-            connection, "places", "source", "file", "session", "project", "agent", "sidechain",
-            "branch", "version",
+        self._tables: list[_Table] = []
+        self._sources = self._table("sources", "name")
+        self._sessions = self._table("sessions", "name")
+        self._names = self._table("names", "name")
+        self._folders = self._table("folders", "path")
+        self._files = self._table("files", "folder", "name")
+        self._place_ids = self._table(
+            "places", "source", "file", "session", "project", "agent", "sidechain", "branch",
+            "version",
         )  # fmt: skip
-        self._variants = _Table(connection, "variants", "model", "tier", "speed")
+        self._variants = self._table("variants", "model", "tier", "speed")
         self._places: dict[int, Place] = {}
         self._new_sessions_from = 0
         """0: nobody asked yet."""
-        self._tables = (
-            self._sources, self._sessions, self._names, self._folders, self._files,
-            self._place_ids, self._variants,
-        )  # fmt: skip
+
+    def _table(self, name: str, *columns: str) -> _Table:
+        """A table; one that points at others comes after them, as `write` has to."""
+        table = _Table(self._connection, self.write, name, *columns)
+        self._tables.append(table)
+        return table
 
     def write(self) -> None:
         """Write what is new, so that it can be read and joined."""
@@ -157,8 +161,11 @@ Value = str | bytes | int | None
 class _Table:
     """Rows of some columns, each once, numbered from 1."""
 
-    def __init__(self, connection: apsw.Connection, table: str, *columns: str) -> None:
+    def __init__(
+        self, connection: apsw.Connection, write_all: Callable[[], None], table: str, *columns: str
+    ) -> None:
         self._connection = connection
+        self._write_all = write_all
         self._last = f"SELECT coalesce(max(id), 0) FROM {table}"
         self._select = f"SELECT id FROM {table} WHERE " + " AND ".join(f"{c} IS ?" for c in columns)
         marks = ", ".join("?" * len(columns))
@@ -204,7 +211,7 @@ class _Table:
             self._next += 1
             self._new.append((found, *values))
         if len(self._ids) >= MAX_CACHED:
-            self.write()
+            self._write_all()
             self._ids.clear()
             self._whole = False
         self._ids[key] = found

@@ -17,6 +17,7 @@ from instar_host.store import sqlite
 from instar_host.store.tail import Mark
 from instar_tokenledger import readings
 from instar_tokenledger.batch import Batch, FileProgress
+from instar_tokenledger.committed import Committed
 from instar_tokenledger.interning import Interned
 from instar_tokenledger.meeting import Meeting
 from instar_tokenledger.retention import Horizon, horizon_of
@@ -25,17 +26,6 @@ from instar_tokenledger.schema import COUNTERS
 from instar_tokenledger.usage import CostState
 
 _GREATEST = ", ".join(f"{c} = max({c}, excluded.{c})" for c in ("cost_micro_usd", *COUNTERS))
-
-
-class Committed(msgspec.Struct, frozen=True, kw_only=True):
-    """What one commit changed; observers receive it after the fact."""
-
-    added: int
-    changed: int
-    sessions: tuple[str, ...]
-    """Sessions with a new or changed request, sorted."""
-    files: int
-    """Files whose mark moved."""
 
 
 class KnownMark(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,9 @@
 Hermes keeps one row a session, model and provider, and only ever raises its counters. A process of
 its own reads those rows now and then, because a host's database must never be opened inside the
 host by a second SQLite; what has changed is appended to a file of ours, which is read like any
-transcript. Never writes to anything of Hermes; no reading is ever added to another one.
+transcript. A file that has grown over `COMPACT_BYTES` is written anew with the last reading of each
+total, which is all that a sum needs. Never writes to anything of Hermes, never adds a reading to
+another one.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 
-from instar_host.store.files import ensure_private_dir
+from instar_host.store.files import ensure_private_dir, write_atomic
 from instar_host.store.tail import Lines, iter_lines
 from instar_tokenledger.errors import LedgerError
 from instar_tokenledger.sources.hermes_database import Total
@@ -29,6 +31,8 @@ FILE = "usage.jsonl"
 READER = "instar_tokenledger.sources.hermes_database"
 READ_S = 20.0
 """How long a reader may take; a longer one is ended and tried at the next tick."""
+COMPACT_BYTES = 16 << 20
+"""Some 50,000 readings. What is written anew may be larger; then it may double first."""
 UNREADABLE = "a reading that is none"
 
 
@@ -63,6 +67,7 @@ class HermesReadings:
         self._folder = folder
         self._known: dict[tuple[str, ...], Total] | None = None
         self._stamp: object = None
+        self._compacted_bytes = 0
 
     def refresh(self) -> bool:
         """Append what has changed in Hermes's database; true when something has.
@@ -79,17 +84,39 @@ class HermesReadings:
             self._known = {one.key: one for one in _kept(self._folder / FILE)}
         fresh = [one for one in _read(path) if self._known.get(one.key) != one]
         if fresh:
-            self._append(fresh)
             self._known.update((one.key, one) for one in fresh)
+            try:
+                self._keep(fresh)
+            except BaseException:
+                self._known = None  # the file says what was kept
+                raise
         self._stamp = stamp
         return bool(fresh)
 
-    def _append(self, totals: list[Total]) -> None:
+    def _keep(self, fresh: list[Total]) -> None:
         ensure_private_dir(self._folder)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._folder / FILE, flags, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(b"".join(msgspec.json.encode(one) + b"\n" for one in totals))
+        path = self._folder / FILE
+        if _append(path, _lines(fresh)) <= max(COMPACT_BYTES, 2 * self._compacted_bytes):
+            return
+        whole = _lines((self._known or {}).values())
+        write_atomic(path, whole)
+        self._compacted_bytes = len(whole)
+
+
+def _lines(totals: Iterable[Total]) -> bytes:
+    return b"".join(msgspec.json.encode(one) + b"\n" for one in totals)
+
+
+def _append(path: Path, data: bytes) -> int:
+    """Append whole lines, also after one that a crash cut off; the size of the file."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            data = b"\n" + data
+        file.write(data)
+    return size + len(data)
 
 
 def _read(path: Path) -> list[Total]:

@@ -9,6 +9,7 @@ import pytest
 
 from instar_host.store.tail import Lines
 from instar_tokenledger.errors import LedgerError
+from instar_tokenledger.sources import hermes
 from instar_tokenledger.sources.hermes import FILE, HermesReadings, decode
 from instar_tokenledger.usage import Counters, UsageRow
 
@@ -117,3 +118,25 @@ def test_a_line_cut_off_is_counted_and_harmless(home: Home) -> None:
     data = (home.kept / FILE).read_bytes()
     said = decode(Lines(data=data + data[:20] + b"\n", offset=0), b"")
     assert (len(said.rows), sum(said.skips.values())) == (1, 1)
+
+
+def test_an_append_after_a_line_cut_off_is_whole(home: Home) -> None:
+    """The reading that follows a crash is not glued to the rest of another."""
+    home.use(100, 1.0)
+    home.readings.refresh()
+    with (home.kept / FILE).open("ab") as file:
+        file.write(b'{"session":"s","mo')
+    home.use(200, 2.0)
+    assert home.reopened().refresh()
+    assert [row.counters.input for row in home.rows()] == [100, 200]
+
+
+def test_a_file_that_has_grown_is_written_anew(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the last reading of each total: it stays bounded, and no sum changes."""
+    monkeypatch.setattr(hermes, "COMPACT_BYTES", 2000)
+    for total in range(1, 20):
+        home.use(total, float(total))
+        assert home.readings.refresh()
+        assert (home.kept / FILE).stat().st_size <= 2000
+        assert home.rows()[-1].counters.input == total
+    assert not home.reopened().refresh()

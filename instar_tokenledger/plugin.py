@@ -104,7 +104,10 @@ class TokenLedgerPlugin:
 
     @hookimpl
     def instar_ticks(self, host: HostContext) -> Iterable[Tick]:
+        # What the writer decodes with has to be known before threads decode: instar_host.shapes.
+        from instar_tokenledger import old_ledger, third_party  # noqa: F401
         from instar_tokenledger.routes import TICK
+        from instar_tokenledger.sources import bub, claude_code, hermes  # noqa: F401
         from instar_tokenledger.ticking import LedgerTick
         from instar_tokenledger.watch import Watch
 

@@ -33,7 +33,7 @@ from instar_threadline.bridge.port import (
 )
 from instar_threadline.bridge.render import Part, Piece, marked_as_repeat
 from instar_threadline.bridge.rows import Row
-from instar_threadline.bridge.schema import HUB_LANE
+from instar_threadline.bridge.schema import GENERAL_LANE, HUB_LANE
 from instar_threadline.bridge.target import TargetState
 from instar_threadline.bridge.topics import HUB_THREAD, ORPHANED
 from instar_threadline.bridge.watch import Chat
@@ -212,7 +212,7 @@ class Aftermath:
         elif isinstance(error, TopicGone):
             self._topic_gone(flight)
         elif isinstance(error, TopicClosed):
-            self._topic_closed(flight)
+            self._topic_closed(state, flight)
         elif isinstance(error, TopicsImpossible) or (
             isinstance(error, Rejected) and flight.kind in ("create", "reopen")
         ):
@@ -253,8 +253,11 @@ class Aftermath:
             self._topics.lost(self._name, flight.thread_id)
         flights.end(self._outbox.connection, self._name)
 
-    def _topic_closed(self, flight: Flight) -> None:
+    def _topic_closed(self, state: TargetState, flight: Flight) -> None:
         db = self._outbox.connection
+        if flight.kind == "send" and flight.topic_id is None:
+            self._general_closed(state, flight)
+            return
         if flight.kind != "send" or flight.doubtful or flight.step:
             self._without_topic(flight)
             return
@@ -262,6 +265,19 @@ class Aftermath:
             kind="reopen", lane=flight.lane, thread_id=flight.thread_id, topic_id=flight.topic_id
         )
         flights.save(db, self._name, reopen, sending=False)
+
+    def _general_closed(self, state: TargetState, flight: Flight) -> None:
+        """Only an administrator may write there: a person has to act, unless it is only our
+        greeting, which can be done without.
+        """
+        if flight.lane == GENERAL_LANE:
+            rows = self._outbox.rows(self._name, flight.seqs)
+            self._outbox.settle(rows, "skipped:general topic closed")
+            flights.end(self._outbox.connection, self._name)
+            return
+        error = TargetUnavailable("the general topic is closed and the bot may not write into it")
+        state.pause(self._clock.now_ms(), error, self._random)
+        self._rest(flight)
 
     def _without_topic(self, flight: Flight) -> None:
         """No topic to be had for this lane: the hub, and for the hub the general topic."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from instar_threadline.bridge.flight import Flight
+from instar_threadline.bridge.greeting import greeting, is_due
 from instar_threadline.bridge.outbox import Which
 from instar_threadline.bridge.render import (
     REPEAT_MARK,
@@ -24,7 +25,7 @@ from instar_threadline.bridge.render import (
     render,
 )
 from instar_threadline.bridge.rows import Row
-from instar_threadline.bridge.schema import HUB_LANE
+from instar_threadline.bridge.schema import GENERAL_LANE, HUB_LANE
 from instar_threadline.bridge.target import TargetState
 from instar_threadline.bridge.topics import Binding
 from instar_threadline.bridge.watch import Chat
@@ -89,6 +90,8 @@ class Composer:
         elsewhere.
         """
         lane = rows[0].lane
+        if lane == GENERAL_LANE:
+            return self._sending(rows, None)
         if lane == HUB_LANE:
             binding = self._hub(state)
         else:
@@ -98,13 +101,22 @@ class Composer:
             binding = found
         if binding.state == "reserved":
             if state.topics_blocked_until_ms <= self._clock.now_ms():
-                return Flight(
+                return self._greeting(state) or Flight(
                     kind="create", lane=lane, thread_id=binding.thread_id, name=binding.name
                 )
             if lane != HUB_LANE:
                 self._topics.to_hub(self._name, binding.thread_id, "impossible")
                 return None
         return self._sending(rows, binding.topic_id)
+
+    def _greeting(self, state: TargetState) -> Flight | None:
+        """What goes before the first topic of a group; None once it was sent, or given up."""
+        if not is_due(state, self._can):
+            return None
+        row = greeting(state, self._options.local_name, self._clock.now_ms())
+        self._outbox.add([row])
+        waiting = self._outbox.head(self._name, GENERAL_LANE, 1)
+        return self._sending(waiting, None) if waiting else None
 
     def _hub(self, state: TargetState) -> Binding:
         """The hub; when it had to do without a topic, it tries again once topics are possible."""

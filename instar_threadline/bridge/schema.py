@@ -21,6 +21,8 @@ APPLICATION_ID = 0x49544252
 
 HUB_LANE = "hub"
 """The lane of the topic that several threads share; a thread's own lane is `t:` and its id."""
+GENERAL_LANE = "general"
+"""The lane of what is written outside of all topics."""
 
 _FIRST = """
 CREATE TABLE mark (

@@ -63,6 +63,8 @@ class FakeChat:
     forum: bool = True
     status: str = "administrator"
     can_manage_topics: bool = True
+    general_closed: bool = False
+    """Then only administrators write outside of topics."""
     migrated_to: int | None = None
     topics: dict[int, FakeTopic] = field(default_factory=dict)
     messages: list[FakeMessage] = field(default_factory=list)
@@ -262,6 +264,8 @@ class BotApi:
     def _place(self, chat: FakeChat, fields: dict[str, Any]) -> int | None:
         wanted = fields.get("message_thread_id")
         if wanted is None or not chat.forum:
+            if chat.general_closed and chat.status == "member":
+                raise RefusedError(400, "Bad Request: TOPIC_CLOSED")
             return None
         topic = self._topic(chat, fields)
         if topic.closed and not topic.by_bot:

@@ -22,7 +22,7 @@ from instar_threadline.bridge.feed import FeedBatch
 from instar_threadline.bridge.intake import Audience, Intake
 from instar_threadline.bridge.outbox import Limits, Outbox
 from instar_threadline.bridge.policy import Decision, Rules
-from instar_threadline.bridge.rows import Row
+from instar_threadline.bridge.rows import Row, key_of
 from instar_threadline.bridge.schema import open_bridge_database
 from instar_threadline.bridge.target import GROUP_PACE, Pace
 from instar_threadline.bridge.telegram import TelegramClient
@@ -110,7 +110,9 @@ class World:
         on_deleted: str = "recreate",
         clock: FakeClock | None = None,
         log: Log | None = None,
+        greeted: bool = True,
     ) -> None:
+        """`greeted`: the group has been told what the bot is for, as at any time but the first."""
         self.state_dir = state_dir
         self.clock = clock or FakeClock()
         self.api = api or BotApi(now=self.clock.monotonic_s)
@@ -127,6 +129,11 @@ class World:
         self._config = (budget or Budget(), limits or Limits(), pace, on_deleted)
         self._ids = itertools.count(1)
         self.start()
+        if greeted:
+            known = (key_of("greeting", GROUP), "before")
+            self.outbox.connection.execute(
+                "INSERT OR IGNORE INTO delivered VALUES (?, ?, ?, 0, NULL, 0)", (TARGET, *known)
+            )
 
     def start(self) -> None:
         """What a new process does."""

@@ -16,6 +16,10 @@ class LedgerInUse(LedgerError):
     """An older program still holds the ledger's file open."""
 
 
+class LogHeld(LedgerError):
+    """A reader that does not end keeps the ledger's log from being cut."""
+
+
 class BadQuery(LedgerError):
     """A parameter that a query cannot take."""
 

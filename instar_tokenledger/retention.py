@@ -4,8 +4,9 @@ Promises that no total changes: sums by quarter of an hour stay as they are, and
 used in each quarter is kept in place of its requests, in the transaction that removes them. A
 horizon says from when detail is kept (`detail_from_ms`) and below which instant nothing read later
 is added (`sealed_before_ms`), because it cannot be told whether it was counted before. Works in
-steps of bounded size; readers are never blocked, and freed pages go back to the disk. Requests of
-running totals stay: their readings are needed whenever a late one turns up.
+steps of bounded size, and waits where a reader keeps the log from being cut; readers are never
+blocked, and freed pages go back to the disk. Requests of running totals stay: their readings are
+needed whenever a late one turns up.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import apsw
 import msgspec
 
 from instar_host.store import sqlite
+from instar_tokenledger import journal
 from instar_tokenledger.rollups import FALLBACK, total
 from instar_tokenledger.schema import DAY_MS, QUARTER_MS
 
@@ -62,7 +64,7 @@ def prune(
         detail_from_ms=(seal_ms - MARGIN_DAYS * DAY_MS) // QUARTER_MS * QUARTER_MS,
         sealed_before_ms=seal_ms // QUARTER_MS * QUARTER_MS,
     )
-    while go_on():
+    while go_on() and not journal.is_too_long(connection):
         if not _step(connection, wanted):
             return False
         connection.execute(f"PRAGMA incremental_vacuum({PAGES_A_STEP})").fetchall()

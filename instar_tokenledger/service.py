@@ -18,9 +18,9 @@ import msgspec
 
 from instar_host.errors import ConfigError, InstarError, reason
 from instar_host.records import HostContext
-from instar_host.store import policy, sqlite
+from instar_host.store import sqlite
 from instar_host.store.errors import MissingStore, StoreError, shown
-from instar_tokenledger import retention
+from instar_tokenledger import journal, retention
 from instar_tokenledger.committed import Committed
 from instar_tokenledger.config import SECTION, LedgerSettings
 from instar_tokenledger.events import LedgerEvents
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from instar_tokenledger.ingest import Budget, Ingest, Progress
     from instar_tokenledger.ledger import Ledger
 
-LONG_LOG_BYTES = 1 << 20
-"""A log over this is cut when nothing waits."""
 TROUBLE = (apsw.Error, OSError, StoreError, InstarError)
 """What opening or writing a ledger may raise and a later try may cure."""
 
@@ -87,6 +85,8 @@ class LedgerService:
         """What was asked of this process."""
         self.roots: list[bytes] = []
         """Folders that the last step looked into."""
+        self.log_limit_bytes = journal.LIMIT_BYTES
+        """A log longer than this is cut before anything else is written."""
         self.events = LedgerEvents(host.clock)
         """What happens here, for those who listen."""
 
@@ -160,6 +160,7 @@ class LedgerService:
         with self._lock:
             try:
                 ingest = self._opened()
+                self._keep_log_short()
                 ingest.limit_age(max_age_ms)
                 look(ingest)
                 self._health = msgspec.structs.replace(self._health, max_age_ms=max_age_ms)
@@ -186,12 +187,8 @@ class LedgerService:
             connection = self._ledger.connection
             try:
                 more = retention.prune(connection, detail_days, self._host.clock.now_ms(), go_on)
-                if log_bytes(connection.filename) > LONG_LOG_BYTES:
-                    policy.wait_for_nobody(connection)
-                    try:
-                        sqlite.truncate_log(connection)
-                    finally:
-                        policy.wait_as_writer(connection)
+                if journal.is_too_long(connection, journal.LONG_LOG_BYTES):
+                    journal.cut(connection)
             except TROUBLE as error:
                 self._troubled(error)
                 raise
@@ -268,6 +265,11 @@ class LedgerService:
     def _committed(self, committed: Committed) -> None:
         self._host.plugins.notify("tokenledger_committed", batch=committed)
         self.events.committed(committed)
+        self._keep_log_short()
+
+    def _keep_log_short(self) -> None:
+        if self._ledger is not None:
+            journal.keep_short(self._ledger.connection, self.log_limit_bytes)
 
     def _back_up(self) -> None:
         """A verified copy a day: transcripts get deleted, and the ledger is all that is left."""
@@ -302,14 +304,6 @@ def _empty_ledger() -> apsw.Connection:
         if isinstance(step.script, str):
             connection.execute(step.script)
     return connection
-
-
-def log_bytes(path: str) -> int:
-    """Size of the ledger's log, by stat alone."""
-    try:
-        return os.stat(path + "-wal").st_size
-    except FileNotFoundError:
-        return 0
 
 
 def file_bytes(path: str) -> int:

@@ -16,9 +16,10 @@ from instar_tokenledger import cadence
 from instar_tokenledger.cadence import Pulse
 from instar_tokenledger.config import LedgerSettings
 from instar_tokenledger.ingest import Budget, Ingest
+from instar_tokenledger.journal import LONG_LOG_BYTES, log_bytes
 from instar_tokenledger.opening import ledger_path
 from instar_tokenledger.pace import Pace
-from instar_tokenledger.service import LONG_LOG_BYTES, TROUBLE, LedgerService, log_bytes
+from instar_tokenledger.service import TROUBLE, LedgerService
 from instar_tokenledger.watch import Watch
 
 TIDY_S = 60 * 60.0

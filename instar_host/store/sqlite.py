@@ -145,7 +145,8 @@ def truncate_log(connection: apsw.Connection) -> bool:
 
 
 def close_writer(connection: apsw.Connection) -> None:
-    """Refresh the planner's statistics where they are stale, then close."""
+    """Refresh the planner's statistics where they are stale and nobody else writes, then close."""
+    policy.wait_for_nobody(connection)
     with contextlib.suppress(apsw.Error):
         connection.execute("PRAGMA optimize")
     connection.close()

@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks.corpus import START_MS, build
 from instar_tokenledger import answers, retention
+from instar_tokenledger.journal import LONG_LOG_BYTES, log_bytes
 from instar_tokenledger.retention import ROWS_A_STEP, horizon_of
 from instar_tokenledger.schema import DAY_MS, QUARTER_MS
-from instar_tokenledger.service import LONG_LOG_BYTES, log_bytes
 from instar_tokenledger.windows import Window
 from tests.tokenledger.homes import EVER, SESSION, LedgerHome, clock_of, said
 from tests.tokenledger.test_age_window import CONTROL, a_tick, settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -38,9 +39,9 @@ FAULTS: list[Fault] = [
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Corpus:
+def tree(quick_path: Path) -> Corpus:
     """A small tree whose every line is whole, so that marks say exactly what was read."""
-    return build(tmp_path / "claude", seed=60, sessions=26, scale="small", damaged=False)
+    return build(quick_path / "claude", seed=60, sessions=26, scale="small", damaged=False)
 
 
 def few_bytes(tree: Corpus) -> Budget:
@@ -57,9 +58,9 @@ def assert_finishes(database: Path, tree: Corpus) -> None:
     ledger.close()
 
 
-def power_cuts(tmp_path: Path, tree: Corpus, count: int) -> None:
+def power_cuts(quick_path: Path, tree: Corpus, count: int) -> None:
     """Cut the power at random moments of a whole scan and look at what each has left."""
-    state = tmp_path / "state"
+    state = quick_path / "state"
     state.mkdir()
     opened(state / "ledger.db").close()
     vfs = RecordingVFS("ledger-power", state)
@@ -70,7 +71,7 @@ def power_cuts(tmp_path: Path, tree: Corpus, count: int) -> None:
     seen = set()
     moments = [chance.randrange(len(vfs.events)) for _ in range(count - 1)]
     for number, moment in enumerate([*moments, len(vfs.events)]):
-        folder = tmp_path / f"image-{number}"
+        folder = quick_path / f"image-{number}"
         folder.mkdir()
         for name, content in vfs.crash_image(moment, chance).items():
             (folder / name).write_bytes(content)
@@ -81,29 +82,30 @@ def power_cuts(tmp_path: Path, tree: Corpus, count: int) -> None:
         ledger.close()
         if number % 10 == 0:
             assert_finishes(folder / "ledger.db", tree)
+        shutil.rmtree(folder)
     vfs.unregister()
     assert len(seen) > 1
 
 
-def test_power_cuts(tmp_path: Path, tree: Corpus) -> None:
+def test_power_cuts(quick_path: Path, tree: Corpus) -> None:
     """D3: after a power cut at any moment the ledger is whole, and its rows are its marks'."""
-    power_cuts(tmp_path, tree, 15)
+    power_cuts(quick_path, tree, 15)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-def test_many_power_cuts(tmp_path: Path, tree: Corpus) -> None:
+def test_many_power_cuts(quick_path: Path, tree: Corpus) -> None:
     """D3: the same for hundreds of moments."""
-    power_cuts(tmp_path, tree, 300)
+    power_cuts(quick_path, tree, 300)
 
 
-def failing_disk(tmp_path: Path, tree: Corpus, fault: Fault, every: int) -> int:
+def failing_disk(quick_path: Path, tree: Corpus, fault: Fault, every: int) -> int:
     """Fail every `every`-th operation of a kind, once a run; returns how often it did fail."""
     vfs = FaultyVFS("ledger-faulty")
     operation, error = fault
     failed = 0
     for nth in range(1, 10_000, every):
-        database = tmp_path / f"{operation}-{error.__name__}-{nth}" / "ledger.db"
+        database = quick_path / f"{operation}-{error.__name__}-{nth}" / "ledger.db"
         opened(database).close()
         vfs.heal()
         ledger = opened(database, vfs.vfs_name)
@@ -115,6 +117,7 @@ def failing_disk(tmp_path: Path, tree: Corpus, fault: Fault, every: int) -> int:
         vfs.heal()
         ledger.close()
         assert_finishes(database, tree)
+        shutil.rmtree(database.parent)
         if done:
             break
         failed += 1
@@ -123,17 +126,17 @@ def failing_disk(tmp_path: Path, tree: Corpus, fault: Fault, every: int) -> int:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault[0]}-{fault[1].__name__}")
-def test_a_disk_that_fails(tmp_path: Path, tree: Corpus, fault: Fault) -> None:
+def test_a_disk_that_fails(quick_path: Path, tree: Corpus, fault: Fault) -> None:
     """D4: whichever operation fails, nothing is half written, and the next scan has the truth."""
-    failing_disk(tmp_path, tree, fault, 61)
+    failing_disk(quick_path, tree, fault, 61)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault[0]}-{fault[1].__name__}")
-def test_a_disk_that_fails_anywhere(tmp_path: Path, tree: Corpus, fault: Fault) -> None:
+def test_a_disk_that_fails_anywhere(quick_path: Path, tree: Corpus, fault: Fault) -> None:
     """D4: the same for every operation of a kind that is rare, and every seventh write."""
-    failed = failing_disk(tmp_path, tree, fault, 7 if fault[0] == "write" else 1)
+    failed = failing_disk(quick_path, tree, fault, 7 if fault[0] == "write" else 1)
     assert failed >= {"write": 20, "sync": 1}.get(fault[0], 0)
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
-import subprocess
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +13,7 @@ from benchmarks.corpus import build
 from instar_host.store import sqlite
 from instar_tokenledger.ingest import Budget
 from instar_tokenledger.schema import APPLICATION_ID
+from tests.faults.children import Child, Report
 from tests.faults.ledgers import (
     answers_in,
     assert_rows_are_what_marks_imply,
@@ -27,17 +25,14 @@ from tests.faults.ledgers import (
 from tests.tokenledger.homes import EVER, true_answers
 
 KILLS = 50
-CHILD = """
-import sys
-from pathlib import Path
-from instar_tokenledger.ingest import Budget
-from tests.faults.ledgers import opened, scan
 
-ledger = opened(Path(sys.argv[1]))
-while not scan(ledger, Path(sys.argv[2]), lambda: Budget(bytes=int(sys.argv[3])), steps=1):
-    print("step", flush=True)
-print("done", flush=True)
-"""
+
+def scan_in_steps(report: Report, database: Path, claude: Path, step_bytes: int) -> None:
+    """What the process to be killed does: a report after every step, the last one true."""
+    ledger = opened(database)
+    while not scan(ledger, claude, lambda: Budget(bytes=step_bytes), steps=1):
+        report(False)
+    report(True)
 
 
 def read_so_far(database: Path) -> int:
@@ -51,26 +46,17 @@ def read_so_far(database: Path) -> int:
 
 def killed_scan(database: Path, claude: Path, rng: random.Random, step_bytes: int) -> bool:
     """Scan in another process, kill it some time after its first steps; true if it was not done."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(database), str(claude), str(step_bytes)],
-        stdout=subprocess.PIPE,
-    )
-    assert child.stdout is not None
-    with child.stdout:
-        for _ in range(rng.randint(1, 3)):
-            line = child.stdout.readline()
+    with Child(scan_in_steps, database, claude, step_bytes) as child:
+        heard = [child.hear() for _ in range(rng.randint(1, 3))]
         time.sleep(rng.random() * 0.004)  # the fault itself: a kill at any moment of a step
-        child.send_signal(signal.SIGKILL)
-        rest = line + child.stdout.read()
-    assert child.wait() in (-signal.SIGKILL, 0)
-    return b"done" not in rest
+        return not any(heard + child.kill())
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-def test_fifty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+def test_fifty_kills_lose_and_double_nothing(quick_path: Path) -> None:
     """D1, I1, I2: each kill comes after the marks have moved and before the end; then the truth."""
-    claude, database = tmp_path / "claude", tmp_path / "state" / "ledger.db"
+    claude, database = quick_path / "claude", quick_path / "state" / "ledger.db"
     corpus = build(claude, seed=50, sessions=90, scale="mixed", damaged=False)
     rng = random.Random(50)
     step_bytes = total_of(claude) // (KILLS * 6)

@@ -16,10 +16,11 @@ import apsw
 import pytest
 
 from instar_host.store import policy
-from instar_host.store.backups import newest_good_backup, restore
+from instar_host.store.backups import daily_backup, newest_good_backup, restore
 from instar_host.store.diagnosis import classify, damage, inspect
 from instar_host.store.quarantine import quarantine
 from instar_host.store.sqlite import Migration, open_reader, open_writer, write_transaction
+from tests.faults.children import Child, Report
 from tests.faults.vfs import FaultyVFS, Operation, RecordingVFS
 
 OURS = 0x1257A001
@@ -115,26 +116,26 @@ def check_power_cuts(directory: Path, synchronous: policy.Synchronous, images: i
 
 @pytest.mark.parametrize("synchronous", ["NORMAL", "FULL"])
 def test_a_power_cut_leaves_a_sound_database(
-    tmp_path: Path, synchronous: Literal["NORMAL", "FULL"]
+    quick_path: Path, synchronous: Literal["NORMAL", "FULL"]
 ) -> None:
     """D3: rows and marks agree after any cut; FULL loses nothing that was acknowledged."""
-    worst = check_power_cuts(tmp_path, synchronous, images=60)
+    worst = check_power_cuts(quick_path, synchronous, images=60)
     assert synchronous == "NORMAL" or worst == 0
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("synchronous", ["NORMAL", "FULL"])
-def test_a_thousand_power_cuts(tmp_path: Path, synchronous: Literal["NORMAL", "FULL"]) -> None:
+def test_a_thousand_power_cuts(quick_path: Path, synchronous: Literal["NORMAL", "FULL"]) -> None:
     """D3: the same, a thousand times."""
-    worst = check_power_cuts(tmp_path, synchronous, images=1_000)
+    worst = check_power_cuts(quick_path, synchronous, images=1_000)
     assert synchronous == "NORMAL" or worst == 0
 
 
-def test_the_recorder_does_lose_what_was_not_synced(tmp_path: Path) -> None:
+def test_the_recorder_does_lose_what_was_not_synced(quick_path: Path) -> None:
     """The power model has teeth: without syncs, cuts do damage that the checks above would see."""
-    path = tmp_path / "store.db"
+    path = quick_path / "store.db"
     opened(path).close()
-    vfs = RecordingVFS("toothed", tmp_path)
+    vfs = RecordingVFS("toothed", quick_path)
     connection = apsw.Connection(str(path), vfs=vfs.vfs_name)
     connection.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF").fetchall()
     connection.wal_autocheckpoint(20)
@@ -145,7 +146,7 @@ def test_the_recorder_does_lose_what_was_not_synced(tmp_path: Path) -> None:
     chance = random.Random(7)
     damaged = 0
     for number in range(40):
-        image = tmp_path / f"image-{number}"
+        image = quick_path / f"image-{number}"
         image.mkdir()
         files = vfs.crash_image(chance.randrange(len(vfs.events)), chance)
         for name, content in files.items():
@@ -190,21 +191,21 @@ def sweep(directory: Path, faulty: FaultyVFS, operation: Operation, nth: int) ->
 
 @pytest.mark.parametrize("operation", ["write", "sync", "read", "truncate"])
 def test_a_disk_that_begins_to_fail_loses_nothing(
-    tmp_path: Path, faulty: FaultyVFS, operation: Operation
+    quick_path: Path, faulty: FaultyVFS, operation: Operation
 ) -> None:
     """D4: whatever fails from its n-th time on, it is named and nothing promised is lost."""
-    hits = [sweep(tmp_path, faulty, operation, nth) for nth in (1, 2, 3, 5, 8, 13, 21)]
+    hits = [sweep(quick_path, faulty, operation, nth) for nth in (1, 2, 3, 5, 8, 13, 21)]
     assert any(hits) or operation == "truncate"
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("operation", ["write", "sync", "read", "truncate"])
 def test_every_operation_may_be_the_first_to_fail(
-    tmp_path: Path, faulty: FaultyVFS, operation: Operation
+    quick_path: Path, faulty: FaultyVFS, operation: Operation
 ) -> None:
     """D4: the same for every n up to 60."""
     for nth in range(1, 61):
-        sweep(tmp_path, faulty, operation, nth)
+        sweep(quick_path, faulty, operation, nth)
 
 
 def run_child(
@@ -246,40 +247,37 @@ assert steps_done(connection) == number + 1
 """
 
 
-def test_a_full_disk_stops_writing_and_nothing_else(tmp_path: Path) -> None:
+def test_a_full_disk_stops_writing_and_nothing_else(quick_path: Path) -> None:
     """D5: at the file size limit reads go on; with room again, so does writing, on the same row."""
-    done = run_child(FULL_DISK, tmp_path / "store.db")
+    done = run_child(FULL_DISK, quick_path / "store.db")
     assert done.returncode == 0, done.stderr
     number, trouble = done.stdout.split()
     assert (int(number) > 0, trouble) == (True, "io")
 
 
-LIFE = """
-import os, signal, sys
-from pathlib import Path
-from instar_host.store.backups import daily_backup
-from instar_host.store.quarantine import quarantine
-from tests.faults.test_store_faults import NOW_MS, opened, step
-left = int(sys.argv[2])
-def count(event, arguments):
-    global left
-    if event in ("os.rename", "os.link", "os.remove", "os.mkdir", "os.chmod", "open"):
-        if sys.argv[1] in str(arguments[0]):
+MOMENTS = ("os.rename", "os.link", "os.remove", "os.mkdir", "os.chmod", "open")
+
+
+def live_until(_report: Report, directory: Path, moment: int) -> None:
+    """Create, back up, set aside, begin anew, back up; die at the `moment`-th file operation."""
+    left = moment
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in MOMENTS and str(directory) in str(arguments[0]):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(count)
-path = Path(sys.argv[1]) / "store.db"
-connection = opened(path)
-step(connection, 0)
-daily_backup(connection, path.parent / "backups", "store", NOW_MS)
-connection.close()
-quarantine(path, "test", NOW_MS)
-connection = opened(path)
-step(connection, 0)
-daily_backup(connection, path.parent / "backups", "store", NOW_MS + 86_400_000)
-connection.close()
-"""
+
+    sys.addaudithook(count)
+    path = directory / "store.db"
+    for now_ms in (NOW_MS, NOW_MS + 86_400_000):
+        connection = opened(path)
+        step(connection, 0)
+        daily_backup(connection, path.parent / "backups", "store", now_ms)
+        connection.close()
+        if now_ms == NOW_MS:
+            quarantine(path, "test", now_ms)
 
 
 def recovered(path: Path) -> int:
@@ -298,16 +296,17 @@ def recovered(path: Path) -> int:
 
 
 @pytest.mark.faults
-def test_a_kill_at_any_file_operation_leaves_old_or_new(tmp_path: Path) -> None:
+def test_a_kill_at_any_file_operation_leaves_old_or_new(quick_path: Path) -> None:
     """D2: killed at each step of creation, backup and quarantine, the next start finds no half."""
     moment, finished = 0, False
     while not finished:
         moment += 1
-        directory = tmp_path / str(moment)
+        directory = quick_path / str(moment)
         directory.mkdir()
-        done = run_child(LIFE, directory, moment)
-        finished = done.returncode == 0
-        assert finished or done.returncode == -signal.SIGKILL, done.stderr
+        with Child(live_until, directory, moment) as child:
+            code = child.wait()
+        finished = code == 0
+        assert finished or code == -signal.SIGKILL
         assert recovered(directory / "store.db") in (0, 1)
         backup = newest_good_backup(directory / "backups", "store", application_id=OURS)
         if backup is not None:

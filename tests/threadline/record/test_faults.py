@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +16,13 @@ from instar_threadline.errors import LogBusy, LogUnavailable
 from instar_threadline.record.disk import Disk, locked
 from instar_threadline.record.verify import verify
 from instar_threadline.recorder import Recorder
+from tests.faults.children import Child, Report
 from tests.threadline.logs import StillClock, keyring, open_log, received
 
 WRITER = """
 import sys
 from pathlib import Path
+from tests.faults.children import Child, Report
 from tests.threadline.logs import open_log, received
 log = open_log(Path(sys.argv[1]), rotate_bytes=int(sys.argv[4]))
 for i in range(int(sys.argv[3])):
@@ -57,6 +58,14 @@ def test_two_processes_append_at_once(tmp_path: Path) -> None:
     assert verify(tmp_path, keyring(tmp_path)).ok
 
 
+def write_on(report: Report, folder: Path, name: str) -> None:
+    """What the process to be killed does: a report for every message that is in the log."""
+    log = open_log(folder, rotate_bytes=4_000)
+    for i in range(1_000):
+        log.record([received(f"text {i} " + "x" * (i % 300), id=f"{name}-{i}")])
+        report(f"{name}-{i}")
+
+
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 def test_two_hundred_kills(tmp_path: Path) -> None:
@@ -64,15 +73,9 @@ def test_two_hundred_kills(tmp_path: Path) -> None:
     rng = random.Random(5)
     acknowledged: set[str] = set()
     for round_ in range(200):
-        writer = start_writer(tmp_path, f"r{round_}", 1000, 4000)
-        assert writer.stdout is not None
-        for _ in range(rng.randrange(1, 6)):
-            acknowledged.add(f"r{round_}-{writer.stdout.readline().strip()}")
-        writer.send_signal(signal.SIGKILL)
-        rest = writer.stdout.read().split()
-        acknowledged |= {f"r{round_}-{i}" for i in rest}
-        writer.wait()
-        writer.stdout.close()
+        with Child(write_on, tmp_path, f"r{round_}") as writer:
+            acknowledged |= {writer.hear() for _ in range(rng.randrange(1, 6))}
+            acknowledged |= set(writer.kill())
     open_log(tmp_path).record([received("after")])
     found = texts(tmp_path)
     assert len(found) == len(set(found))

@@ -122,6 +122,7 @@ class ChainCheck:
         self._hash_of: int | None = None
         self._key_known = True
         self._highest = n
+        self._reach = log_offset  # as far as genuine entries go; others may claim any offset
 
     @property
     def reached(self) -> tuple[int, str, int]:
@@ -226,23 +227,25 @@ class ChainCheck:
         at, self._read_to = self._read_to, read.end
         entry = read.entry
         if entry is None:
-            self._find("entry-altered", n=self._highest + 1)
+            self._find("entry-altered", n=self._highest + 1, offset=self._reach)
             return True
         before_n, before_mac = self._n, self._mac
         genuine = sealed(read, self._direction, self._mac, self._keyring)
         if genuine is not True and entry.n <= self._highest:  # a copy: it announces nothing
-            self._find("entry-altered", n=self._highest + 1)
+            self._find("entry-altered", n=self._highest + 1, offset=self._reach)
             return True
         if genuine is None:
             self.unknown_keys += 1
             if self._key_known:  # one finding where a stretch of them begins
-                self._find("unknown-key", n=entry.n, offset=entry.offset, lines=0)
+                self._find("unknown-key", n=entry.n, offset=self._reach, lines=0)
         self._key_known = genuine is not None
         if entry.n != self._n + 1:
             lines = max(1, entry.n - self._highest - 1)
-            self._find("entries-missing", n=self._highest + 1, lines=lines)
+            self._find("entries-missing", n=self._highest + 1, offset=self._reach, lines=lines)
         elif genuine is False:
-            self._find("entry-altered", n=entry.n, offset=entry.offset)
+            self._find("entry-altered", n=entry.n, offset=self._reach)
+        if genuine is not False:
+            self._reach = log_end_after(entry)
         self._n, self._mac, self._chained = entry.n, read.chain, True
         self._highest = max(self._highest, entry.n)
         if entry.kind == "resumed":

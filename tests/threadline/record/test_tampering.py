@@ -30,6 +30,7 @@ from tests.threadline.logs import StillClock, original_line, received, sent, wri
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 TOKENS = ("first token", "second token", "third token")
+EDITS = ("delete", "swap", "copy", "cut", "other key", "splice")
 SIDES: tuple[Direction, ...] = ("in", "out")
 
 side = st.sampled_from(SIDES)
@@ -55,13 +56,13 @@ def first_changed_line(old: bytes, new: bytes) -> int:
     return old.rfind(b"\n", 0, same) + 1
 
 
-def foreign_lines(token: str) -> list[bytes]:
-    """Whole lines that verify, of another log: its keys are the same, its chain is not."""
+def foreign_lines(token: str, name: str = "inbox.jsonl.active", count: int = 3) -> list[bytes]:
+    """Lines, or entries, of another log: its keys are the same, its chain is not."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         log = keyed_log(Path(folder), token)
-        log.record([received("of another log", id=f"x-{i}") for i in range(3)])
+        log.record([received("of another log", id=f"x-{i}") for i in range(count)])
         log.close()
-        return lines_of((Path(folder) / "threadline" / "inbox.jsonl.active").read_bytes())
+        return lines_of((Path(folder) / "threadline" / name).read_bytes())
 
 
 def keyed_log(state_dir: Path, token: str, rotate_bytes: int = ROTATE_BYTES) -> MessageLog:
@@ -214,7 +215,7 @@ class TamperedLog(RuleBasedStateMachine):
 
     @precondition(lambda self: self.chained())
     @rule(direction=side, file=place, one=place, other=place,
-          how=st.sampled_from(["delete", "swap", "copy", "cut", "other key"]))  # fmt: skip
+          how=st.sampled_from(EDITS))  # fmt: skip
     def edit_the_chain(
         self, direction: Direction, file: int, one: int, other: int, how: str
     ) -> None:
@@ -230,6 +231,9 @@ class TamperedLog(RuleBasedStateMachine):
             elif how == "other key":
                 key = json.loads(lines[i])["key"].encode()
                 lines[i] = lines[i].replace(key, b"0" * len(key))
+            elif how == "splice":  # the entry of the same number, genuine in its own chain
+                n = json.loads(lines[i])["n"]
+                lines[i] = foreign_lines(self.token, "inbox.chain.active", count=n)[n - 1]
             return b"".join(lines)[: other % len(old) if how == "cut" else None]
 
         self.tamper_with_chain(direction, file, change)
@@ -316,7 +320,8 @@ class TamperedLog(RuleBasedStateMachine):
         assert first is not None
         numbers = [json.loads(line)["n"] for line in lines_of(old)]
         wanted = [*numbers, numbers[-1] + 1][old.count(b"\n", 0, begins)]
-        assert first.n in (wanted - 1, wanted), (first, wanted)
+        genuine = wanted == 1  # the first entry of another log is as good; the second is not
+        assert first.n in (wanted - 1, wanted, wanted + genuine), (first, wanted)
 
     def verdict_after(self, direction: Direction, path: Path, new: bytes | None) -> StreamVerdict:
         """Of the direction whose file is changed in a copy; the other one stays whole."""
@@ -373,4 +378,4 @@ class TamperedLog(RuleBasedStateMachine):
 
 
 TestTamperedLog = TamperedLog.TestCase
-TestTamperedLog.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
+TestTamperedLog.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)

@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instar_threadline.record.signing import derive_key, sign
+from instar_threadline.record.chain import read_entry, seal
+from instar_threadline.record.signing import derive_key, digest, sign
 from instar_threadline.record.verify import Verdict, verify
 from tests.threadline.logs import GAIL, TOKEN, StillClock, keyring, open_log, received, sent
 
@@ -193,6 +195,23 @@ def test_log_and_chain_cut_together_are_short_by_what_the_head_counted(copy: Cop
     copy.chain.write_bytes(b"".join(entries[:-3]))
     inbox = copy.verdict().streams[0]
     assert (inbox.integrity, inbox.completeness, inbox.missing) == ("ok", "short", 3)
+
+
+def test_an_end_that_was_rewritten_with_the_key_is_not_what_the_head_counted(copy: Copy) -> None:
+    """Whoever has the key and forgets the head is found: the head knows the entry, not only how
+    many there are."""
+    entries = copy.chain.read_bytes().splitlines(keepends=True)
+    before, last = read_entry(entries[-2][:-1], 0), read_entry(entries[-1][:-1], 0).entry
+    assert last is not None
+    line = copy.lines()[-1][:-1]
+    forged, mac = sign(json.loads(line) | {"text": "rewritten"}, derive_key(TOKEN))
+    key = keyring(copy.folder).current
+    entry = msgspec.structs.replace(last, length=len(forged), digest=digest(forged), mac=mac)
+    copy.inbox.write_bytes(b"".join([*copy.lines()[:-1], forged + b"\n"]))
+    copy.chain.write_bytes(b"".join([*entries[:-1], seal(entry, "in", before.chain, key)[0]]))
+    first = copy.verdict().streams[0].first_bad
+    assert first is not None
+    assert (first.kind, first.n) == ("rewritten", last.n)
 
 
 @pytest.mark.parametrize("name", ["inbox.head", "inbox.chain.active", "inbox.jsonl.active"])

@@ -162,10 +162,9 @@ class Catalog:
         self._leave(row)
         self.stamp[row], self._size[row] = stamp, stat.st_size
         self._mtime_ms[row] = stat.st_mtime_ns // 1_000_000
-        self._files[self.state[row]] += 1
-        self._bytes[self.state[row]] += self._left(row)
-        self._settle(row)
+        self._enter(row, self._judged(row))
         if self.state[row] == WAITING:
+            self._noticed.append(row)
             self.changes += 1
         if self._mtime_ms[row] >= self._clock.now_ms() - HOUR_MS:
             self._hot.pop(row, None)
@@ -274,7 +273,8 @@ class Catalog:
         return TOO_OLD if old and not self._flags[row] & (_KNOWN | _STIRRED) else WAITING
 
     def _left(self, row: int) -> int:
-        return max(0, self._size[row] - self._done[row])
+        left = self._size[row] - self._done[row]
+        return left if left > 0 else 0  # noqa: FURB136 - called for every file several times
 
     def _leave(self, row: int) -> None:
         state = self.state[row]

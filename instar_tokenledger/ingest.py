@@ -232,38 +232,57 @@ class Ingest:
         state = b"" if known is None or restarted else known.state
         begin = tail.start
         spent.files += 1
-        self._catalog.advance(row, begin - self._catalog.done(row))
+        if begin != self._catalog.done(row):
+            self._catalog.advance(row, begin - self._catalog.done(row))
         while True:
-            before = tail.mark().offset
-            for block in tail.blocks(max_bytes=spent.bytes_left(SLICE_BYTES)):
-                if isinstance(block, TooLong):
-                    skips = {} if block.continued else {TOO_LONG: 1}
-                    spent.bytes += block.length
-                else:
-                    decoded = source.decode(block, state)
-                    state, skips = decoded.state, dict(decoded.skips)
-                    sealed = self._take(source, path, decoded)
-                    if sealed:
-                        skips[SEALED] = sealed
-                    spent.bytes += len(block.data)
-                    spent.rows += len(decoded.rows)
-                self._batch.reach(path, source.name, tail.mark(), state, skips, restarted=restarted)
-                restarted = False
-                self._pause()
-                if spent.out() or stopping() or self._large():
-                    break
-            mark = tail.mark()
-            self._passed(row, mark.offset - before)
+            before = tail.offset
+            state = self._read_blocks(
+                source, path, tail, state, spent, stopping, restarted=restarted
+            )
+            restarted = False
+            self._passed(row, tail.offset - before)
+            if self._batch.files[path].mark.size == tail.size:
+                self._take_unfinished(source, path, tail, state)
+                self._files_read += begin < tail.size or known is None
+                return True
             if self._large():
                 self._commit()
                 self._batch_rows[path] = (row, self._catalog.done(row))
-            if mark.size == tail.size or spent.out() or stopping() or mark.offset == before:
-                break
-        if mark.size == tail.size:
-            self._take_unfinished(source, path, tail, state)
-            self._batch.reach(path, source.name, mark, state, {}, restarted=restarted)
-            self._files_read += begin < tail.size or known is None
-        return mark.size == tail.size
+            if spent.out() or stopping() or tail.offset == before:
+                return False
+
+    def _read_blocks(
+        self,
+        source: TokenSource,
+        path: bytes,
+        tail: Tail,
+        state: bytes,
+        spent: Spent,
+        stopping: Callable[[], bool],
+        *,
+        restarted: bool,
+    ) -> bytes:
+        """Take in a slice of the file, and how far it has been read; the decoder's state."""
+        skips: dict[str, int] = {}
+        try:
+            for block in tail.blocks(max_bytes=spent.bytes_left(SLICE_BYTES)):
+                if isinstance(block, TooLong):
+                    _add(skips, {} if block.continued else {TOO_LONG: 1})
+                    spent.bytes += block.length
+                else:
+                    decoded = source.decode(block, state)
+                    sealed = self._take(source, path, decoded)
+                    state = decoded.state
+                    _add(skips, decoded.skips)
+                    _add(skips, {SEALED: sealed} if sealed else {})
+                    spent.bytes += len(block.data)
+                    spent.rows += len(decoded.rows)
+                self._pause()
+                if spent.out() or stopping() or self._large():
+                    break
+        finally:  # what was taken in goes with its mark, also when the disk fails half-way
+            self._batch.reach(path, source.name, tail.mark(), state, skips, restarted=restarted)
+        return state
 
     def _passed(self, row: int, count: int) -> None:
         self._bytes_read += count

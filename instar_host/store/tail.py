@@ -157,6 +157,11 @@ class Tail:
             yield found
         self._at_end = self._offset == self.size
 
+    @property
+    def offset(self) -> int:
+        """How far lines were handed out."""
+        return self._offset
+
     def unfinished(self) -> Lines | None:
         """Return the line at the end that has no newline yet, once `blocks` reached the end.
 

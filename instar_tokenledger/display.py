@@ -21,10 +21,11 @@ def summary_text(summary: Json, zone: tzinfo | None) -> str:
     """The totals of a span, with what the transcripts left out said plainly."""
     if not summary["eventCount"]:
         return "No requests in this span."
-    tokens, requests = grouped(summary["totalTokens"]), grouped(summary["eventCount"])
+    tokens = counted(summary["totalTokens"], "token")
+    requests = counted(summary["eventCount"], "request")
     span = f"{moment(summary['oldestEventTs'], zone)} to {moment(summary['newestEventTs'], zone)}"
-    sessions = grouped(summary["sessionsActive"])
-    lines = [f"{tokens} tokens in {requests} requests, {sessions} sessions ({span})", ""]
+    sessions = counted(summary["sessionsActive"], "session")
+    lines = [f"{tokens} in {requests}, {sessions} ({span})", ""]
     kinds = [
         (kind, sums)
         for kind, sums in summary["kinds"].items()
@@ -50,9 +51,9 @@ def summary_text(summary: Json, zone: tzinfo | None) -> str:
 
 def scan_notes(progress: Progress, status: Json) -> list[str]:
     """What a scan read, and what it could not."""
-    lines = ["", f"Read {grouped(progress.files_read)} files, {size(progress.bytes_read)}."]
-    lines += [f"Skipped {grouped(n)} lines: {reason}" for reason, n in status["skips"].items()]
-    lines += [f"Could not read {grouped(n)} files: {why}" for why, n in progress.errors.items()]
+    lines = ["", f"Read {counted(progress.files_read, 'file')}, {size(progress.bytes_read)}."]
+    lines += [f"Skipped {counted(n, 'line')}: {reason}" for reason, n in status["skips"].items()]
+    lines += [f"Could not read {counted(n, 'file')}: {why}" for why, n in progress.errors.items()]
     return lines
 
 
@@ -137,8 +138,8 @@ def series_text(rows: Sequence[Json], bucket: str, zone: tzinfo) -> str:
 
 def status_text(status: Json) -> str:
     """How far reading has come, in a few lines."""
-    held = f"{grouped(status['requests'])} requests of {grouped(status['sessions'])} sessions"
-    read = f"{grouped(status['files']['read'])} files ({size(status['bytes']['read'])})"
+    held = f"{counted(status['requests'], 'request')} of {counted(status['sessions'], 'session')}"
+    read = f"{counted(status['files']['read'], 'file')} ({size(status['bytes']['read'])})"
     lines = [f"{held}, read from {read}; the ledger takes {size(status['ledgerBytes'])}."]
     if status["trouble"]:
         lines.append(f"Not writable at the moment: {status['trouble']}")
@@ -151,8 +152,8 @@ def status_text(status: Json) -> str:
             f"The agents' own totals of {grouped(own['sessions'])} sessions: {theirs};"
             f" this ledger has {grouped(own['ledgerTokens'])} tokens for them."
         )
-    lines += [f"Skipped {grouped(n)} lines: {reason}" for reason, n in status["skips"].items()]
-    lines += [f"Could not read {grouped(n)} files: {why}" for why, n in status["errors"].items()]
+    lines += [f"Skipped {counted(n, 'line')}: {reason}" for reason, n in status["skips"].items()]
+    lines += [f"Could not read {counted(n, 'file')}: {why}" for why, n in status["errors"].items()]
     return "\n".join([*lines, *_partial_lines(status["partial"])])
 
 
@@ -185,6 +186,11 @@ def table(
 
 def grouped(number: int) -> str:
     return f"{number:,}"
+
+
+def counted(number: int, what: str) -> str:
+    """So many of them: `1 session`, `1,204 sessions`."""
+    return f"{grouped(number)} {what}{'' if number == 1 else 's'}"
 
 
 def size(count: float) -> str:
@@ -239,7 +245,7 @@ def _partial_lines(partial: Json) -> list[str]:
     if not partial["requests"]:
         return []
     missing = f"about {grouped(partial['estimatedOutput'])}"
-    placeholders = f"{grouped(partial['requests'])} requests ({partial['share']:.1%})"
+    placeholders = f"{counted(partial['requests'], 'request')} ({partial['share']:.1%})"
     return [
         "",
         f"{placeholders} logged no real output: their transcripts hold a placeholder only.",

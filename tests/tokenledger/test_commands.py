@@ -56,9 +56,9 @@ def test_a_scan_says_what_was_used(home: LedgerHome, shell: Shell) -> None:
     home.write(SESSION, said("m1", "r1"), said("m2", "r2"), b"broken")
     result = shell("tokens", "scan")
     assert result.code == 0
-    assert "1,820 tokens in 2 requests, 1 sessions" in result.out
-    assert "Read 1 files" in result.out
-    assert "Skipped 1 lines: malformed" in result.out
+    assert "1,820 tokens in 2 requests, 1 session (" in result.out
+    assert "Read 1 file," in result.out
+    assert "Skipped 1 line: malformed" in result.out
 
 
 def test_a_scan_in_json(home: LedgerHome, shell: Shell) -> None:
@@ -257,7 +257,7 @@ def test_status_says_how_far_reading_has_come(home: LedgerHome, shell: Shell) ->
     assert (found["requests"], found["sessions"], found["skips"]) == (1, 1, {"malformed": 1})
     assert (found["files"]["read"], found["bytes"]["read"]) == (1, path.stat().st_size)
     assert found["ledgerBytes"] > 0
-    assert "Skipped 1 lines: malformed" in shell("tokens", "status").out
+    assert "Skipped 1 line: malformed" in shell("tokens", "status").out
 
 
 def test_a_snapshot_opens_and_verifies(home: LedgerHome, shell: Shell, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from instar_tokenledger.bucket_queries import points
 from instar_tokenledger.queries import Json
 from instar_tokenledger.series import Bucket, bucketed
 from instar_tokenledger.service import Health, Reading
@@ -26,13 +27,13 @@ def summary(reading: Reading, window: Window) -> Json:
 
 def sessions(reading: Reading, window: Window, limit: int, offset: int) -> Json:
     """`{sinceMs, limit, offset, total, sessions}`, most tokens first."""
-    whole = reading.totals.answerable(window)
+    found = reading.sessions.page(reading.totals.answerable(window), limit, offset)
     return {
         **_span(reading, window),
         "limit": limit,
         "offset": offset,
-        "total": reading.sessions.count(whole),
-        "sessions": reading.sessions.top(whole, limit, offset),
+        "total": found.total,
+        "sessions": found.sessions,
     }
 
 
@@ -65,7 +66,7 @@ def orphans(
 def series(reading: Reading, window: Window, bucket: Bucket, zone: Zone) -> Json:
     """`{sinceMs, bucket, tz, series}`: what each hour or day of a time zone used."""
     whole = reading.totals.answerable(window)
-    found = bucketed(reading.totals.series(whole, bucket, zone.info))
+    found = bucketed(points(reading.connection, whole, bucket, zone.info))
     return {**_span(reading, window), "bucket": bucket, "tz": zone.name, "series": found}
 
 

@@ -10,23 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
 from instar_tokenledger.accounting import CHARS_PER_TOKEN
 from instar_tokenledger.retention import Horizon, horizon_of
-from instar_tokenledger.rollups import FALLBACK, MESSAGE, QUARTERS_AN_HOUR, total
-from instar_tokenledger.schema import DAY_MS, PARTIAL, QUARTER_MS
-from instar_tokenledger.series import Bucket, Run, runs, start_in, start_of
+from instar_tokenledger.rollups import FALLBACK, MESSAGE, total
+from instar_tokenledger.schema import PARTIAL, QUARTER_MS
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import Parts, Window, blocks, parts, quarter_span
 
 Json = dict[str, Any]
-WEEK = 7 * DAY_MS // QUARTER_MS
-"""In quarters."""
-
 COLUMNS = "requests, input, output, cache_create, cache_read"
 SUMS = ", ".join(map(total, COLUMNS.split(", ")))
 _GAPS = f"{total('partial')}, {total('missing')}"
@@ -85,21 +80,25 @@ _PROJECTS_AT_EDGE = f"""
 _BY_KIND_AT_EDGE = f"SELECT kind, {SUMS} FROM {ENTRIES} GROUP BY kind"
 _FIRST_QUARTER = "SELECT min(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
 _LAST_QUARTER = "SELECT max(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
-_IN_BUCKETS = f"""
-    SELECT min({{unit}}), {_BILLED_SUMS} FROM {{unit}}s
-    WHERE {{unit}} >= ?1 AND {{unit}} < ?2 AND kind <> {FALLBACK} GROUP BY {{group}}
-"""
 _IDLE = """u.last_ms >= ?2 AND u.first_ms < ?1 AND NOT EXISTS (
     SELECT 1 FROM places CROSS JOIN requests ON requests.place = places.id
     WHERE places.session = u.session AND at_ms >= ?1 AND at_ms < ?2{more}) AND NOT EXISTS (
     SELECT 1 FROM pruned
     WHERE pruned.session = u.session AND first_ms >= ?1 AND last_ms < ?2{pruned})"""
 SESSIONS_ACTIVE = f"""
-    SELECT (SELECT count(*) FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?2)
-        - (SELECT count(*) FROM session_totals u WHERE {_IDLE.format(more="", pruned="")})
+    SELECT active - (SELECT count(*) FROM json_each(across) CROSS JOIN session_totals u
+        ON u.session = value WHERE {_IDLE.format(more="", pruned="")})
+    FROM (SELECT count(*) AS active,
+            json_group_array(session) FILTER (WHERE last_ms >= ?2 AND first_ms < ?1) AS across
+        FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?2)
 """
 """A session that begins or ends inside the window was active there; only those that do neither,
 and they are few, have to be looked into."""
+SESSIONS_IDLE = f"""
+    SELECT count(*) FROM json_each(?3) CROSS JOIN session_totals u ON u.session = value
+    WHERE {_IDLE.format(more="", pruned="")}
+"""
+"""How many of some sessions were not active, though they were before and after."""
 _PROJECT_SESSIONS = """
     SELECT project, count(*) FROM session_usage WHERE last_ms >= ?1 AND first_ms < ?2
     GROUP BY project
@@ -122,13 +121,6 @@ _ENDS_AT_EDGE = f"""
         WHERE {_EDGE_QUARTERS} AND first_ms >= ?1 AND last_ms < ?2
     )
 """
-
-
-class _Unit(NamedTuple):
-    """What a table of totals counts by, and how many quarters that is."""
-
-    name: str
-    quarters: int
 
 
 class Queries:
@@ -201,57 +193,6 @@ class Queries:
         ]
         projects.sort(key=lambda row: (-row["totalTokens"], row["projectPath"] or ""))
         return projects[offset : offset + limit]
-
-    def series(
-        self, window: Window, bucket: Bucket, zone: tzinfo
-    ) -> Iterator[tuple[int, int, list[int]]]:
-        """(start of a bucket in ms, kind, sums) of a window; a start may come more than once."""
-        (first, last), edges = quarter_span(window)
-        for begin, end in self._filled(first, last):
-            for run in runs(begin, end, bucket, zone):
-                for quarter, *sums in self._in_buckets(run):
-                    yield start_in(run, quarter, bucket, zone), MESSAGE, sums
-        for edge in edges:  # less than a quarter, so that it lies in one bucket
-            for kind, *sums in self._all(_BY_KIND_AT_EDGE, edge):
-                yield start_of(edge.since, bucket, zone), kind, sums
-
-    def _in_buckets(self, run: Run) -> list[tuple[int, ...]]:
-        """(one of its quarters, requests, sums) of each bucket in `run`, from whole hours where the
-        zone is whole hours from UTC."""
-        a_quarter, an_hour = _Unit("quarter", 1), _Unit("hour", QUARTERS_AN_HOUR)
-        first, last = -(-run.first // an_hour.quarters), run.last // an_hour.quarters
-        if run.shift % an_hour.quarters or first >= last:
-            return self._in_units(a_quarter, run.first, run.last, run)
-        first, last = first * an_hour.quarters, last * an_hour.quarters
-        return [
-            *self._in_units(a_quarter, run.first, first, run),
-            *self._in_units(an_hour, first, last, run),
-            *self._in_units(a_quarter, last, run.last, run),
-        ]
-
-    def _in_units(self, unit: _Unit, first: int, last: int, run: Run) -> list[tuple[int, ...]]:
-        name, quarters = unit
-        length, group = run.length // quarters, name
-        if length > 1:  # a bare column needs no sorting
-            group = f"({name} + {run.shift // quarters}) / {length}"
-        sql = _IN_BUCKETS.format(unit=name, group=group)
-        rows = self._all(sql, (first // quarters, last // quarters)) if first < last else []
-        return [(number * quarters, *sums) for number, *sums in rows]
-
-    def _filled(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Spans of quarters with something in every week: a stray instant of another century must
-        not make a question walk there."""
-        found: list[tuple[int, int]] = []
-        while first < last:
-            begin = self._all(_FIRST_QUARTER, (first, last))[0][0]
-            if begin is None:
-                break
-            first = min(begin + WEEK, last)
-            if found and found[-1][1] == begin:
-                found[-1] = (found[-1][0], first)
-            else:
-                found.append((begin, first))
-        return found
 
     def answerable(self, window: Window) -> Window:
         """The window, at whole quarters where the detail was let go of. Both ends go back to the

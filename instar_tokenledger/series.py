@@ -6,11 +6,11 @@ hour or a day. An hour that the clock shows twice is two buckets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime, tzinfo
+from operator import add
 from typing import Any, Literal, NamedTuple
 
-from instar_tokenledger.rollups import FALLBACK, MESSAGE
 from instar_tokenledger.schema import DAY_MS, QUARTER_MS
 
 Bucket = Literal["hour", "day"]
@@ -21,6 +21,9 @@ _LAST = 253_402_214_400_000 // QUARTER_MS
 """9999-12-30, the last quarter a calendar is asked about: a transcript may name any instant, and
 what is later has the offset of this day."""
 _LENGTHS = {"hour": HOUR_MS // QUARTER_MS, "day": _A_DAY}
+
+Point = tuple[int, int, int, int, int, int]
+"""Where a bucket begins, requests, and what is billed: input, output, cache made, cache read."""
 
 
 class Run(NamedTuple):
@@ -71,22 +74,30 @@ def start_of(at_ms: int, bucket: Bucket, zone: tzinfo) -> int:
     return max(start_ms for start_ms in begun if start_ms <= at_ms)
 
 
-def bucketed(items: Iterable[tuple[int, int, Sequence[int]]]) -> list[dict[str, Any]]:
-    """Buckets with anything in them, earliest first, from (start, kind, sums) items."""
-    found: dict[int, list[int]] = {}
-    for start, kind, sums in items:
-        if kind == FALLBACK:
-            continue
-        known = found.get(start)
-        if known is None:
-            known = found[start] = [0, 0, 0, 0, 0]
-        known[0] += sums[0] if kind == MESSAGE else 0
-        for i in (1, 2, 3, 4):
-            known[i] += sums[i]
-    names = ("eventCount", "input", "output", "cacheCreate", "cacheRead")
+def bucketed(points: Iterable[Point]) -> list[dict[str, Any]]:
+    """Buckets with anything in them, earliest first; points of one bucket are added up."""
+    found: dict[int, Point] = {}
+    for point in points:
+        known = found.setdefault(point[0], point)
+        if known is not point:
+            found[point[0]] = _both(known, point)
     return [
-        {"start": start, **dict(zip(names, found[start], strict=True))} for start in sorted(found)
+        {
+            "start": start,
+            "eventCount": requests,
+            "input": fresh,
+            "output": output,
+            "cacheCreate": create,
+            "cacheRead": read,
+        }
+        for start, requests, fresh, output, create, read in sorted(found.values())
     ]
+
+
+def _both(one: Point, other: Point) -> Point:
+    start, *sums = one
+    requests, fresh, output, create, read = map(add, sums, other[1:])
+    return start, requests, fresh, output, create, read
 
 
 def _next_jump(begin: int, last: int, shift: int, zone: tzinfo) -> int:

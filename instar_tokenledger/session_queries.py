@@ -7,20 +7,42 @@ session's project is that of its earliest request, whatever the window.
 from __future__ import annotations
 
 import os
-from typing import Any
+from bisect import bisect_left
+from operator import neg
+from typing import Any, NamedTuple
 
 import apsw
+import msgspec
 
 from instar_host.store.errors import shown
-from instar_tokenledger.queries import SESSIONS_ACTIVE, Json
+from instar_tokenledger.queries import SESSIONS_IDLE, Json
 from instar_tokenledger.rollups import FALLBACK, total
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import END_OF_TIME, Window
 
-_WHOLE = "first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1"
-_CUT = """
-    SELECT session FROM session_totals WHERE last_ms >= ?2 AND first_ms < ?2
-    UNION SELECT session FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?1
+DEEP = 2_000
+"""From how many sessions on it is quicker to put numbers in order than to let the database put
+rows in order."""
+
+LARGEST = 2**63 - 1
+
+_ACTIVE = """
+    SELECT count(*), json_group_array(json_array(session, tokens))
+        FILTER (WHERE last_ms >= ?2 OR first_ms < ?1)
+    FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?2
+"""
+"""How many sessions may have been active, and which of them begin before or end after."""
+_COLUMNS = "session, tokens, requests, first_ms, last_ms"
+_WHOLE = "FROM session_totals WHERE first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1"
+_NAMES = """
+    SELECT s.id, s.name, names.name FROM json_each(?) CROSS JOIN sessions s ON s.id = value
+    JOIN session_totals t ON t.session = s.id LEFT JOIN names ON names.id = t.project
+"""
+_QUIET = "FROM session_totals WHERE last_ms >= ?1 AND last_ms < ?2"
+_QUIET_NAMED = """
+    SELECT session, s.name, names.name, first_ms, last_ms, tokens FROM session_totals t
+    JOIN sessions s ON s.id = session LEFT JOIN names ON names.id = t.project
+    WHERE last_ms BETWEEN ? AND ? ORDER BY last_ms DESC, s.name LIMIT ? OFFSET ?
 """
 _INSIDE = f"""
     SELECT {total("requests")}, {total("tokens")}, min(first_ms), max(last_ms), max(more) FROM (
@@ -58,46 +80,78 @@ _Row = tuple[int, int, int, int, int]
 """Session, tokens, requests, first, last."""
 
 
+class Page(NamedTuple):
+    """Some of the sessions of a window, and how many there are in all."""
+
+    total: int
+    sessions: list[Json]
+
+
 class SessionQueries:
-    """Questions about sessions over one read-only connection; one thread at a time."""
+    """Questions about sessions over one read-only connection; one thread at a time. Pages that
+    end after `deep` sessions are found another way, with the same answer."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, deep: int = DEEP) -> None:
         self._connection = connection
+        self._deep = deep
 
-    def top(self, window: Window, limit: int, offset: int = 0) -> list[Json]:
+    def page(self, window: Window, limit: int, offset: int = 0) -> Page:
         """Sessions active in `window` by their tokens inside it, most first."""
-        wanted = limit + offset
-        rows = self._whole(window, wanted) + self._cut(window)
+        active, numbers = self._all(_ACTIVE, window)[0]
+        ends = msgspec.json.decode(numbers, type=list[tuple[int, int]])
+        last = offset + limit
+        largest = self._largest(window, last) if last <= self._deep else []
+        least = largest[last - 1][1] if len(largest) >= last else 0
+        cut, idle = self._cut(ends, window, least)
+        if offset >= active - idle:
+            return Page(active - idle, [])
+        passed, rows = 0, largest + cut
+        if last > self._deep:
+            passed, rows = self._between(window, max(0, offset - len(cut)), last, cut)
         rows.sort(key=lambda row: -row[1])
-        if offset < len(rows):
-            rows = self._in_order(rows, offset, min(wanted, len(rows)))
-        return [self._summed(row) for row in rows[offset:wanted]]
+        first, last = offset - passed, min(last - passed, len(rows))
+        return Page(active - idle, self._summed(self._in_order(rows, first, last)[first:last]))
 
-    def _whole(self, window: Window, wanted: int) -> list[_Row]:
+    def _largest(self, window: Window, wanted: int) -> list[_Row]:
         """The `wanted` largest of the sessions that lie inside `window`, and all that equal the
         last of them: which of those come first is for their names to say."""
-        rows = self._all(
-            "SELECT session, tokens, requests, first_ms, last_ms FROM session_totals"
-            f" WHERE {_WHOLE} ORDER BY tokens DESC LIMIT ?3",
-            (*window, wanted + 1),
-        )
+        sql = f"SELECT {_COLUMNS} {_WHOLE} ORDER BY tokens DESC LIMIT ?3"
+        rows = self._all(sql, (*window, wanted + 1))
         if len(rows) <= wanted or rows[-1][1] < rows[-2][1]:
             return rows
         least = rows[-1][1]
-        return [row for row in rows if row[1] > least] + self._all(
-            "SELECT session, tokens, requests, first_ms, last_ms FROM session_totals"
-            f" WHERE {_WHOLE} AND tokens = ?3",
-            (*window, least),
-        )
+        equal = self._all(f"SELECT {_COLUMNS} {_WHOLE} AND tokens = ?3", (*window, least))
+        return [row for row in rows if row[1] > least] + equal
 
-    def _cut(self, window: Window) -> list[_Row]:
-        """What lies inside `window` of the sessions that begin before or end after it."""
-        found: list[_Row] = []
-        for (session,) in self._all(_CUT, window):
-            row = self._inside(session, window)
-            if row[2]:
-                found.append(row)
-        return found
+    def _between(
+        self, window: Window, first: int, last: int, cut: list[_Row]
+    ) -> tuple[int, list[_Row]]:
+        """From the `first` to the `last` of the sessions that lie inside `window`, by tokens and
+        with all that equal either, and what of `cut` may stand among them; before that, how many
+        sessions of both are larger than these."""
+        numbers = self._all(f"SELECT json_group_array(tokens) {_WHOLE}", window)[0][0]
+        tokens = sorted(msgspec.json.decode(numbers, type=list[int]), reverse=True)
+        if not tokens:
+            return 0, cut
+        most = tokens[first] if first else LARGEST
+        least = tokens[min(last, len(tokens)) - 1]
+        rows = self._all(
+            f"SELECT {_COLUMNS} {_WHOLE} AND tokens BETWEEN ?3 AND ?4", (*window, least, most)
+        )
+        among = [row for row in cut if row[1] <= most]
+        passed = bisect_left(tokens, -most, key=neg) + len(cut) - len(among)
+        return passed, rows + among
+
+    def _cut(
+        self, ends: list[tuple[int, int]], window: Window, least: int
+    ) -> tuple[list[_Row], int]:
+        """What lies inside `window` of (session, tokens in all) that begin before or end after it,
+        where that may come to `least` tokens; and how many of all were not active there."""
+        rows = [self._inside(session, window) for session, tokens in ends if tokens >= least]
+        found = [row for row in rows if row[2]]
+        small = [session for session, tokens in ends if tokens < least]
+        idle = self._all(SESSIONS_IDLE, (*window, _json(small)))[0][0] if small else 0
+        return found, len(rows) - len(found) + idle
 
     def _inside(self, session: int, window: Window) -> _Row:
         """What lies inside `window` of one session."""
@@ -115,26 +169,20 @@ class SessionQueries:
         page = sorted(rows[first:last], key=lambda row: (-row[1], self._session_name(row[0])))
         return rows[:first] + page + rows[last:]
 
-    def _summed(self, row: _Row) -> Json:
-        session, tokens, requests, first, last = row
-        name, project = self._all(
-            "SELECT sessions.name, names.name FROM sessions"
-            " JOIN session_totals t ON t.session = sessions.id"
-            " LEFT JOIN names ON names.id = t.project WHERE sessions.id = ?",
-            (session,),
-        )[0]
-        return {
-            "sessionId": name,
-            "projectPath": project,
-            "totalTokens": tokens,
-            "eventCount": requests,
-            "firstTs": first,
-            "lastTs": last,
-        }
-
-    def count(self, window: Window) -> int:
-        """How many sessions `top` has in all."""
-        return int(self._all(SESSIONS_ACTIVE, window)[0][0])
+    def _summed(self, rows: list[_Row]) -> list[Json]:
+        found = self._all(_NAMES, (_json([row[0] for row in rows]),))
+        names = {session: (name, project) for session, name, project in found}
+        return [
+            {
+                "sessionId": names[session][0],
+                "projectPath": names[session][1],
+                "totalTokens": tokens,
+                "eventCount": requests,
+                "firstTs": first,
+                "lastTs": last,
+            }
+            for session, tokens, requests, first, last in rows
+        ]
 
     def idle(
         self, idle_ms: int, now_ms: int, limit: int, offset: int = 0, since_ms: int = 0
@@ -142,20 +190,26 @@ class SessionQueries:
         """Sessions with requests since `since_ms` and none for longer than `idle_ms`, the latest
         first; their tokens are those since then.
         """
+        span = (since_ms, now_ms - idle_ms)
+        newest_first = self._all(
+            f"SELECT last_ms {_QUIET} ORDER BY last_ms DESC LIMIT ?3 OFFSET ?4",
+            (*span, limit, offset),
+        )
+        if not newest_first:
+            return []
+        (newest,), (oldest,) = newest_first[0], newest_first[-1]
+        later = self._all(f"SELECT count(*) {_QUIET} AND last_ms > ?3", (*span, newest))[0][0]
         window = Window(since_ms, END_OF_TIME)
         return [
             {
                 "sessionId": name,
-                "projectPath": self._name(project),
+                "projectPath": project,
                 "lastTs": last,
                 "totalTokens": tokens if first >= since_ms else self._inside(number, window)[1],
                 "idleMs": now_ms - last,
             }
             for number, name, project, first, last, tokens in self._all(
-                "SELECT session, name, project, first_ms, last_ms, tokens FROM session_totals"
-                " JOIN sessions ON sessions.id = session WHERE last_ms < ? AND last_ms >= ?"
-                " ORDER BY last_ms DESC, name LIMIT ? OFFSET ?",
-                (now_ms - idle_ms, since_ms, limit, offset),
+                _QUIET_NAMED, (oldest, newest, limit, offset - later)
             )
         ]
 
@@ -255,3 +309,7 @@ class SessionQueries:
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _json(numbers: list[int]) -> str:
+    return msgspec.json.encode(numbers).decode()

@@ -151,10 +151,11 @@ class LedgerHome:
 def answers_of(reading: Reading, window: Window, zones: Sequence[str] = ("UTC",)) -> Json:
     """Every view of a ledger."""
     zoned = [(bucket, zone_of(tz)) for bucket in BUCKETS for tz in zones]
+    page = reading.sessions.page(window, MANY)
     return {
         "summary": reading.totals.summary(window),
-        "sessions": reading.sessions.top(window, MANY),
-        "sessionCount": reading.sessions.count(window),
+        "sessions": page.sessions,
+        "sessionCount": page.total,
         "projects": reading.totals.by_project(window, MANY),
         "models": reading.totals.by_model(window, MANY),
         "series": {

@@ -79,7 +79,7 @@ class Book:
         )
         requests = {
             row["sessionId"]: reading.sessions.requests(row["sessionId"], 1000)
-            for row in reading.sessions.top(EVER, 1000)
+            for row in reading.sessions.page(EVER, 1000).sessions
         }
         return answers_of(reading, EVER), requests
 

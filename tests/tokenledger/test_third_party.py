@@ -94,7 +94,9 @@ class Neighbours:
     def tokens(self) -> dict[str, int]:
         """Tokens by session."""
         with self.service.reading() as reading:
-            return {s["sessionId"]: s["totalTokens"] for s in reading.sessions.top(EVER, 100)}
+            return {
+                s["sessionId"]: s["totalTokens"] for s in reading.sessions.page(EVER, 100).sessions
+            }
 
     def skips(self) -> dict[str, int]:
         """Lines passed over, by reason."""

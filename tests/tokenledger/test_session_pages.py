@@ -1,0 +1,110 @@
+"""Pages of sessions, near and deep, against a list that is made request by request."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from instar_tokenledger.batch import Batch
+from instar_tokenledger.ledger import Ledger
+from instar_tokenledger.session_queries import SessionQueries
+from instar_tokenledger.sources.claude_code import NAME
+from instar_tokenledger.usage import Counters, Decoded, Iteration, UsageRow
+from instar_tokenledger.windows import Window
+from tests.tokenledger.arrangements import empty_ledger
+
+NEVER = 1 << 30
+Use = tuple[int, int, int, int]
+"""Session, instant, tokens, tokens of an advisor beside them."""
+
+uses = st.tuples(
+    st.integers(0, 12), st.integers(0, 40), st.sampled_from([1, 2, 3, 50]), st.sampled_from([0, 2])
+)
+windows = st.builds(Window, st.integers(0, 41), st.integers(0, 41))
+
+
+def ledger_of(found: Sequence[Use]) -> Ledger:
+    """One request a use."""
+    ledger = empty_ledger()
+    batch = Batch()
+    rows = [
+        UsageRow(
+            session=f"s{session}",
+            at_ms=at_ms,
+            offset=i,
+            counters=Counters(input=tokens),
+            message_id=f"m{i}",
+            request_id=f"r{i}",
+            has_stop=True,
+            iterations=(Iteration("advisor", 0, "", Counters(input=more)),) if more else (),
+        )
+        for i, (session, at_ms, tokens, more) in enumerate(found)
+    ]
+    batch.add(NAME, b"/a", Decoded(rows=rows))
+    ledger.commit(batch)
+    return ledger
+
+
+def listed(found: Sequence[Use], window: Window) -> list[tuple[str, int, int, int, int]]:
+    """(name, tokens, requests, first, last) of every session in a window, in order."""
+    inside: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for session, at_ms, tokens, more in found:
+        if window.since <= at_ms < window.until:
+            inside[f"s{session}"].append((at_ms, tokens + more))
+    rows = [
+        (name, sum(t for _, t in mine), len(mine), min(mine)[0], max(mine)[0])
+        for name, mine in inside.items()
+    ]
+    return sorted(rows, key=lambda row: (-row[1], row[0]))
+
+
+def shown(sessions: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    names = ("sessionId", "totalTokens", "eventCount", "firstTs", "lastTs")
+    return [tuple(row[name] for name in names) for row in sessions]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(uses, max_size=40),
+    windows,
+    st.integers(1, 8),
+    st.integers(0, 14),
+    st.sampled_from([0, 4, NEVER]),
+)
+def test_any_page_is_that_part_of_the_whole_list(
+    found: list[Use], window: Window, limit: int, offset: int, deep: int
+) -> None:
+    """Whichever way a page is found, equal sessions by name and those that a window cuts
+    included."""
+    ledger = ledger_of(found)
+    page = SessionQueries(ledger.connection, deep).page(window, limit, offset)
+    ledger.close()
+    whole = listed(found, window)
+    assert page.total == len(whole)
+    assert shown(page.sessions) == whole[offset : offset + limit]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(uses, max_size=40),
+    st.integers(0, 41),
+    st.integers(0, 41),
+    st.integers(1, 8),
+    st.integers(0, 14),
+)
+def test_any_page_of_quiet_sessions_is_that_part_of_the_whole_list(
+    found: list[Use], since_ms: int, until_ms: int, limit: int, offset: int
+) -> None:
+    """The latest first, equal ones by name, with their tokens since an instant."""
+    ledger = ledger_of(found)
+    idle = SessionQueries(ledger.connection).idle(50 - until_ms, 50, limit, offset, since_ms)
+    ledger.close()
+    rows = [row for row in listed(found, Window(since_ms, NEVER)) if row[4] < until_ms]
+    rows.sort(key=lambda row: (-row[4], row[0]))
+    whole = [(name, tokens, last) for name, tokens, _, _, last in rows]
+    said = [(row["sessionId"], row["totalTokens"], row["lastTs"]) for row in idle]
+    assert said == whole[offset : offset + limit]

@@ -27,7 +27,7 @@ from instar_threadline.bridge.render import (
 from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.schema import GENERAL_LANE, HUB_LANE
 from instar_threadline.bridge.target import TargetState
-from instar_threadline.bridge.topics import Binding
+from instar_threadline.bridge.topics import HUB_THREAD, Binding
 from instar_threadline.bridge.watch import Chat
 
 MERGE_ROWS = 60
@@ -168,10 +168,7 @@ class Composer:
         )
 
     def _entry(self, row: Row) -> Entry:
-        label = ""
-        if row.lane == HUB_LANE:
-            known = self._topics.find(self._name, row.thread_id)
-            label = known.name if known is not None else row.thread_id[:40]
+        label = self._label(row) if row.lane == HUB_LANE else ""
         text = row.body
         if row.kind == "skipped":
             text = f"… {row.body} messages are missing here: the queue was full (see the dashboard)"
@@ -189,6 +186,13 @@ class Composer:
             thread_label=label,
             message_id=row.message_id,
         )
+
+    def _label(self, row: Row) -> str:
+        """What tells the threads of the shared topic apart; nothing for words of our own."""
+        if row.thread_id == HUB_THREAD:
+            return "" if row.kind == "banner" else "no thread"
+        known = self._topics.find(self._name, row.thread_id)
+        return known.name if known is not None else row.thread_id[:40]
 
 
 def marked(piece: Piece) -> Piece:

@@ -24,6 +24,7 @@ from instar_threadline.bridge.policy import Decision, Notify, Question, Rules, d
 from instar_threadline.bridge.redact import RedactionError, redact_with
 from instar_threadline.bridge.render import topic_name
 from instar_threadline.bridge.rows import Row, identity_key
+from instar_threadline.bridge.schema import HUB_LANE
 from instar_threadline.bridge.topics import Topics
 from instar_threadline.messages import Message, Thread
 
@@ -134,7 +135,8 @@ class Intake:
                 if not decision.post:
                     self._tally[target.name, f"refused-{decision.reason}"] += 1
                     continue
-                bound.setdefault(at, message.counterparty)
+                if message.thread_id:
+                    bound.setdefault(at, message.counterparty)
                 admitted.append(self._redacted(message, target, first=agent is None))
         return admitted
 
@@ -200,7 +202,8 @@ class Intake:
         return self._voices.may_mirror(message, thread_of(message))
 
     def _bound_to(self, target: str, thread_id: str) -> str | None:
-        known = self._topics.find(target, thread_id)
+        """A message without a thread is bound to nobody: the empty id is the hub's own."""
+        known = self._topics.find(target, thread_id) if thread_id else None
         return known.agent if known is not None and known.state in BOUND else None
 
     def _redacted(self, message: Message, target: Audience, *, first: bool) -> Admitted:
@@ -228,6 +231,9 @@ class Intake:
         message = one.message
         if one.target.kind == "sink":
             return self._topics.place_flat(one.target.name, message.thread_id, message.counterparty)
+        if not message.thread_id:
+            self._topics.hub(one.target.name)
+            return HUB_LANE
         known = self._topics.find(one.target.name, message.thread_id)
         name = known.name if known is not None else self._title(message, one.body)
         return self._topics.place(

@@ -134,7 +134,7 @@ def test_neighbours_are_merged(world: World) -> None:
 
 
 def test_q5_live_overtakes_history_and_threads_take_turns(world: World) -> None:
-    """A live message of another thread is sent before a backlog, and within one turn."""
+    """Q5: a live message of another thread is sent before a backlog, and within one turn."""
     backlog = [world.say("x" * 3900 + f" {n}", "old") for n in range(50)]
     world.log.messages.clear()
     admitted = world.intake.admit(backlog, OPEN, asked_for=True)
@@ -168,7 +168,7 @@ def test_c_58_and_c_59_nothing_empty_and_no_receipt_is_mirrored(world: World) ->
 def test_q2_a_chat_that_is_gone_pauses_and_keeps_the_queue(
     world: World, code: int, words: str
 ) -> None:
-    """401, 403 and a lost chat pause the target; nothing is parked; it goes on once mended."""
+    """Q2: 401, 403 and a lost chat pause the target; nothing is parked; it goes on once mended."""
     world.api.refusals += [RefusedError(code, words)] * 3
     world.say("one")
     world.run(200)

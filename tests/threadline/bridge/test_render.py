@@ -71,7 +71,7 @@ ENTRIES = st.builds(
 
 @given(ENTRIES)
 def test_every_part_fits_telegram(one: Entry) -> None:
-    """C-57: header and outcome included, no part is over 4096 code points, and none is empty."""
+    """C-57, Q7: header and outcome included, no part is over 4096 code points, and none is empty."""
     for part in parts(render([one], LAYOUT)):
         assert 0 < len(part.text.strip()) <= len(part.text) <= 4096
         assert len(part.entities) <= 100
@@ -103,7 +103,7 @@ def test_telegrams_own_clean_up_keeps_our_entities(body: str) -> None:
 
 @given(ENTRIES)
 def test_no_header_can_be_forged(one: Entry) -> None:
-    """C-55: the only bold lines are ours, and every character of the peer stands inside a
+    """C-55, Q7: the only bold lines are ours, and every character of the peer stands inside a
     quote.
     """
     for part in parts(render([one], LAYOUT)):
@@ -156,7 +156,7 @@ def _squeeze(text: str) -> str:
 
 
 def test_a_long_text_is_numbered_and_never_cut_inside_a_character() -> None:
-    """C-56, C-83: parts carry (i/n) and end on a grapheme."""
+    """C-56, C-83, Q7: parts carry (i/n) and end on a grapheme."""
     family = "👨‍👩‍👧‍👦"
     pieces = parts(render([entry(family * 1000)], LAYOUT))
     assert ["(1/2)" in pieces[0].text, "(2/2)" in pieces[-1].text] == [True, True]

@@ -104,7 +104,7 @@ def inject(server: BotServer, rng: random.Random, upcoming: int) -> int:
 @pytest.mark.timeout(HANG_GUARD_S + 30)
 @pytest.mark.parametrize("seed", range(5))
 def test_q3_q9_kills_and_faults_lose_nothing(state_dir: Path, seed: int) -> None:
-    """Q3, Q9: 600 messages, 5 threads, 60 kill -9, 80 faults: 0 lost, 0 out of order, repeats marked."""
+    """Q3, Q9: 600 messages, 60 kill -9, 80 faults: 0 lost, 0 out of order, repeats marked."""
     rng = random.Random(seed)
     settings = {"enabled": True, "autoCreateTopics": True}
     config = {"threadline": {"telegramBridge": settings}}

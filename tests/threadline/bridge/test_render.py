@@ -71,7 +71,7 @@ ENTRIES = st.builds(
 
 @given(ENTRIES)
 def test_every_part_fits_telegram(one: Entry) -> None:
-    """C-57, Q7: header and outcome included, no part is over 4096 code points, and none is empty."""
+    """C-57, Q7: header and outcome included, no part is over 4096 code points or empty."""
     for part in parts(render([one], LAYOUT)):
         assert 0 < len(part.text.strip()) <= len(part.text) <= 4096
         assert len(part.entities) <= 100

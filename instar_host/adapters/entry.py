@@ -79,12 +79,16 @@ class Entry(Record, frozen=True, kw_only=True):
             given=given,
         )
 
-    def run_command(self, arguments: Collection[str]) -> int:
-        """One call of `instar` with this section's settings; its exit code."""
+    def run_command(
+        self, arguments: Collection[str], given: Mapping[str, object] | None = None
+    ) -> int:
+        """One call of `instar` with this section's settings; its exit code. `given` are plugins
+        by name that the host brings itself.
+        """
         from instar_host import cli
 
-        return cli.main(list(arguments), self.environ, partial(_for_commands, self))
+        return cli.main(list(arguments), self.environ, partial(_for_commands, self, given))
 
 
-def _for_commands(entry: Entry, where: StateDir) -> HostContext:
-    return entry.open_host(where, ("commands",))
+def _for_commands(entry: Entry, given: Mapping[str, object] | None, where: StateDir) -> HostContext:
+    return entry.open_host(where, ("commands",), given)

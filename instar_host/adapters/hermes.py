@@ -92,7 +92,13 @@ def _configure_command(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_command(arguments: argparse.Namespace) -> None:
-    code = read_entry().run_command(arguments.instar_arguments)
+    from pathlib import Path
+
+    from instar_host.adapters.hermes_tab import HermesCommands
+
+    entry = read_entry()
+    ours = {"hermes": HermesCommands(Path(entry.environ["HERMES_HOME"]))}
+    code = entry.run_command(arguments.instar_arguments, ours)
     if code:
         raise SystemExit(code)
 
@@ -106,10 +112,12 @@ async def _tokens(said: str) -> str:
     if span and not _SPAN.fullmatch(span):
         return "Use: /tokens, or /tokens 7d, or /tokens 12h"
     async with asyncio.timeout(CHAT_TIMEOUT_S):
-        return await asyncio.to_thread(partial(_summary, span))
+        title = f"Last {span}" if span else "Today"
+        return f"{title}: {await asyncio.to_thread(partial(summary, span))}"
 
 
-def _summary(span: str, today: Callable[[], str] | None = None) -> str:
+def summary(span: str, today: Callable[[], str] | None = None) -> str:
+    """What a terminal says of a span such as 7d, or of today for an empty one; or why it cannot."""
     import io
     from pathlib import Path
 
@@ -122,8 +130,7 @@ def _summary(span: str, today: Callable[[], str] | None = None) -> str:
     arguments = ("tokens", "summary", "--since", since)
     terminal = Terminal(out=out, err=err)
     cli.run(arguments, entry.environ, Path.cwd, Path.home, terminal, entry.open_host)
-    title = f"Last {span}" if span else "Today"
-    return f"{title}: {out.getvalue().strip() or err.getvalue().strip()}"
+    return out.getvalue().strip() or err.getvalue().strip()
 
 
 def _today() -> str:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +12,15 @@ import pytest
 from instar_host.testing import MakeHost
 from instar_threadline import Message, Mirror, Thread
 from instar_threadline.plugin import ThreadlinePlugin
+from tests.examples.webhook import Hook, listening
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "instar-plugin-courier"
 
 
-class Hook(ThreadingHTTPServer):
-    """A webhook that answers with `status` and keeps what it got."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.status = 204
-        self.got: list[tuple[str, dict[str, Any]]] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Hook
-
-    def log_message(self, *_args: object) -> None:
-        """Silent."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.got.append((self.headers["idempotency-key"], json.loads(body)))
-        self.send_response(self.server.status)
-        self.send_header("location", "/elsewhere")
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    server = Hook()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with listening() as server:
+        yield server
 
 
 @pytest.fixture
@@ -93,7 +60,7 @@ def test_it_brings_a_redactor_and_a_sink(make_host: MakeHost, courier: Any) -> N
 def test_every_answer_has_one_meaning(hook: Hook, courier: Any, status: int, word: str) -> None:
     """Sent once, with the key of the message; a redirect is not followed."""
     hook.status = status
-    result = courier.post(f"http://127.0.0.1:{hook.server_address[1]}/", mirror())
+    result = courier.post(hook.url, mirror())
     assert result.status == word
     assert hook.got == [("k1", {"thread": "t", "from": "f" * 32, "text": "hello"})]
 

@@ -1,16 +1,20 @@
-"""What the tests inside real hosts share: wheels, built once, and programs that end with a test."""
+"""What the tests inside real hosts share: wheels and environments, made once; programs that end
+with a test.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.hosts.environments import build_wheels
-from tests.hosts.programs import Program
-
-Start = Callable[[Sequence[str], Mapping[str, str]], Program]
+from tests.hosts import agents
+from tests.hosts.environments import Environment, build_wheels
+from tests.hosts.inhabited import Inhabited
+from tests.hosts.programs import Program, Start
+from tests.threadline.bridge.fake_bot_api import BotApi
+from tests.threadline.bridge.fake_bot_server import BotServer, serving
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +35,32 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for program in programs:
         program.destroy()
+
+
+@pytest.fixture(scope="session")
+def hermes_python(wheels: Sequence[Path]) -> Environment:
+    return agents.hermes_environment(wheels)
+
+
+@pytest.fixture(scope="session")
+def bub_python(wheels: Sequence[Path]) -> Environment:
+    return agents.bub_environment(wheels)
+
+
+@pytest.fixture
+def hermes(hermes_python: Environment, start: Start, tmp_path: Path) -> Inhabited:
+    """Hermes's gateway, with nothing but us in its configuration."""
+    return agents.hermes_gateway(hermes_python, start, tmp_path)
+
+
+@pytest.fixture
+def bub(bub_python: Environment, start: Start, tmp_path: Path) -> Inhabited:
+    """Bub's gateway, with our channel."""
+    return agents.bub_gateway(bub_python, start, tmp_path)
+
+
+@pytest.fixture
+def bot_server() -> Iterator[BotServer]:
+    """A fake Bot API on the loopback."""
+    with serving(BotApi()) as server:
+        yield server

@@ -35,14 +35,15 @@ class Program:
     def output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def stop(self, number: int = signal.SIGTERM) -> float:
-        """Ask it to end; the seconds that took. Fails when something of its group is left."""
-        began = time.monotonic()
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Ask it to end, and wait for it as `finish` does."""
         self.process.send_signal(number)
+        self.finish()
+
+    def finish(self) -> None:
+        """Wait for its end. Fails when something of its group is left."""
         self.process.wait(GUARD_S)
-        took = time.monotonic() - began
         assert not self.is_left(), f"something still runs\n{self.output()}"
-        return took
 
     def is_left(self) -> bool:
         """Whether a process of its group lives."""
@@ -58,6 +59,14 @@ class Program:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(GUARD_S)
         self._out.close()
+
+    def kill(self) -> None:
+        """End it and everything of its group without a word."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(GUARD_S)
+
+
+Start = Callable[[Sequence[str], Mapping[str, str]], Program]
 
 
 class Site:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts.conftest import Start
 from tests.hosts.environments import CHECKOUT, Environment, environment
-from tests.hosts.programs import Site, free_port, surroundings
+from tests.hosts.programs import Site, Start, free_port, surroundings
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(900)]
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+import shutil
+import signal
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from benchmarks.corpus import build
+from benchmarks.corpus import START_MS, build
 from instar_host.store import sqlite
+from instar_host.store.diagnosis import damage
+from instar_tokenledger import retention
 from instar_tokenledger.ingest import Budget
-from instar_tokenledger.schema import APPLICATION_ID
+from instar_tokenledger.schema import APPLICATION_ID, DAY_MS, MIGRATIONS
 from tests.faults.children import Child, Report
 from tests.faults.ledgers import (
     answers_in,
@@ -22,9 +27,12 @@ from tests.faults.ledgers import (
     scan,
     total_of,
 )
-from tests.tokenledger.homes import EVER, true_answers
+from tests.faults.vfs import FaultyVFS, Operation
+from tests.tokenledger.homes import EVER, said, true_answers
 
 KILLS = 50
+DAYS = 30
+YEAR_MS = 365 * DAY_MS
 
 
 def scan_in_steps(report: Report, database: Path, claude: Path, step_bytes: int) -> None:
@@ -76,3 +84,82 @@ def test_fifty_kills_lose_and_double_nothing(quick_path: Path) -> None:
     truth = corpus.truth()
     assert (found, skips) == (true_answers(truth, EVER), dict(truth.skips))
     ledger.close()
+
+
+def keep_house(_report: Report, database: Path, operation: Operation, nth: int) -> None:
+    """Bring the schema up to date, let go of old detail, copy the log: killed at the `nth`
+    operation."""
+    vfs = FaultyVFS("dying")
+    vfs.die(operation, nth)
+    ledger = opened(database, vfs.vfs_name)
+    retention.prune(ledger.connection, DAYS, START_MS + YEAR_MS)
+    sqlite.truncate_log(ledger.connection)
+    ledger.close()
+
+
+def killed_everywhere(template: Path, operation: Operation, every: int) -> Iterator[Path]:
+    """Copies of the template after a kill at every `every`-th operation, and one after none."""
+    for nth in range(1, 10_000, every):
+        database = template.with_name(f"{operation}-{nth}.db")
+        shutil.copyfile(template, database)
+        with Child(keep_house, database, operation, nth) as child:
+            code = child.wait()
+        assert code in (0, -signal.SIGKILL)
+        yield database
+        if code == 0:
+            return
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("operation", ["write", "sync", "truncate"])
+def test_a_kill_in_the_middle_of_housekeeping(quick_path: Path, operation: Operation) -> None:
+    """D2: while detail is let go of or the log is copied: no total moves, and the next time ends
+    it."""
+    folder = quick_path / "claude" / "projects" / "a"
+    folder.mkdir(parents=True)
+    lines = [said(f"m{i}", f"r{i}", ts=START_MS + i, session=f"s{i % 40}") for i in range(2_400)]
+    lines.append(said("new", "new", ts=START_MS + YEAR_MS))
+    (folder / "one.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    template = quick_path / "template.db"
+    ledger = opened(template)
+    assert scan(ledger, quick_path / "claude", Budget)
+    before = answers_in(ledger.connection)
+    ledger.close()
+    places = 0
+    for database in killed_everywhere(template, operation, 9 if operation == "write" else 1):
+        ledger = opened(database)
+        assert damage(ledger.connection, full=True) == ""
+        assert answers_in(ledger.connection) == before
+        assert not retention.prune(ledger.connection, DAYS, START_MS + YEAR_MS)
+        assert answers_in(ledger.connection) == before
+        assert len(ledger.connection.execute("SELECT id FROM requests").fetchall()) == 1
+        ledger.close()
+        places += 1
+    assert places > {"write": 20, "sync": 2, "truncate": 1}[operation]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("operation", ["write", "sync"])
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_kill_in_the_middle_of_a_migration(
+    quick_path: Path, operation: Operation, version: int
+) -> None:
+    """D2, D17: from every released schema: the next start goes on from one whole version."""
+    (quick_path / "claude" / "projects" / "a").mkdir(parents=True)
+    (quick_path / "claude/projects/a/one.jsonl").write_bytes(said() + b"\n")
+    template = quick_path / "template.db"
+    sqlite.open_writer(
+        template,
+        application_id=APPLICATION_ID,
+        migrations=MIGRATIONS[:version],
+        synchronous="FULL",
+    ).close()
+    for database in killed_everywhere(template, operation, 1):
+        ledger = opened(database)
+        assert damage(ledger.connection, full=True) == ""
+        assert ledger.connection.pragma("user_version") == len(MIGRATIONS)
+        assert scan(ledger, quick_path / "claude", Budget)
+        assert answers_in(ledger.connection)[0]["summary"]["eventCount"] == 1
+        ledger.close()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,10 @@ SECTOR_BYTES = 512
 KEPT_SHARE, TORN_SHARE = 0.5, 0.1
 
 _Name = str | apsw.URIFilename | None
+
+
+class _Killed(apsw.Error):
+    """Never raised: in its place the process ends."""
 
 
 class FaultyVFS(apsw.VFS):
@@ -46,6 +51,10 @@ class FaultyVFS(apsw.VFS):
         """Let everything work again."""
         self._plan = None
 
+    def die(self, operation: Operation, nth: int) -> None:
+        """Let the `nth` `operation` from now be where this process is killed."""
+        self.fail(operation, nth, _Killed)
+
     def xOpen(self, name: _Name, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         return _FaultyFile(self, name, flags)
 
@@ -55,6 +64,8 @@ class FaultyVFS(apsw.VFS):
             return
         kind, nth, error = self._plan
         if kind == operation and self.done[operation] >= nth:
+            if error is _Killed:
+                os.kill(os.getpid(), signal.SIGKILL)
             raise error(f"injected: {operation} {nth}")
 
 

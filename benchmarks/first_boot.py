@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{len(files)} files, {size / 1e6:.0f} MB", flush=True)
     state = Path(tempfile.mkdtemp(prefix="instar-boot-"))
     try:
-        with _served(tree, state, watch=True) as server:
+        with served(tree, state, watch=True) as server:
             _boot(server, size)
             _appends("with the watch", server, files, given.appends, given.seed)
         if given.appends:
-            with _served(tree, state, watch=False) as server:
+            with served(tree, state, watch=False) as server:
                 server.wait_until_caught_up()
                 _appends("without", server, files, given.appends, given.seed + 1)
     finally:
@@ -112,8 +112,19 @@ class Server:
             return None
         return int(peak[0].split()[1]) * 1024
 
-    def waits(self, *, seconds: float | None = None) -> Waits:
-        """Ask `/health` every 20 ms for some seconds; None: until the ledger is caught up."""
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far."""
+        with open(f"/proc/{self._process.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def waits(
+        self, *, seconds: float | None = None, done: Callable[[], bool] | None = None
+    ) -> Waits:
+        """Ask `/health` every 20 ms for some seconds; None: until `done`, which is asked twice a
+        second and is that the ledger is caught up unless it is given.
+        """
+        done = done or self.caught_up
         waits: list[float] = []
         due = began = status_at = time.perf_counter()
         while True:
@@ -121,7 +132,7 @@ class Server:
             if seconds is not None and now - began >= seconds:
                 break
             if seconds is None and now - status_at >= STATUS_EVERY_S:
-                if self.caught_up():
+                if done():
                     break
                 due = status_at = time.perf_counter()
             if due > now:
@@ -175,8 +186,14 @@ def _requests(server: Server) -> int:
 
 
 @contextmanager
-def _served(tree: Path, state: Path, *, watch: bool) -> Iterator[Server]:
-    """`instar serve` over `tree`, on a free port; ended politely."""
+def served(
+    tree: Path,
+    state: Path,
+    *,
+    watch: bool,
+    program: Sequence[str] = (sys.executable, "-m", "instar_host"),
+) -> Iterator[Server]:
+    """`instar serve` over `tree`, on a free port; ended politely. `program` is what is started."""
     settings = {
         "authToken": TOKEN,
         "tokenLedger": {
@@ -190,7 +207,7 @@ def _served(tree: Path, state: Path, *, watch: bool) -> Iterator[Server]:
     config.write_text(json.dumps(settings), encoding="utf-8")
     config.chmod(0o600)
     process = subprocess.Popen(
-        [sys.executable, "-m", "instar_host", "--state-dir", str(state), "serve", "--port", "0"],
+        [*program, "--state-dir", str(state), "serve", "--port", "0"],
         stdout=subprocess.PIPE,
         text=True,
     )

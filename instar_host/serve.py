@@ -7,6 +7,7 @@ sample never touches the real state directory. Imports no web library before a c
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import json
 import shutil
@@ -81,6 +82,7 @@ def serve_until(
         while not (stop.is_set() or runtime.wait_ready(LOOK_S)):
             pass  # plugins still load; a signal may end the wait
         if not stop.is_set():
+            _settle_memory()
             _greet(options, host, terminal, address, policy.token)
             ready(address)
         _watch(runtime.lease_status, stop, terminal)
@@ -223,6 +225,17 @@ def _watch(lease: Callable[[], Any], stop: threading.Event, terminal: Terminal) 
             print(f"  lease  {'this process writes now' if held else text}", file=terminal.out)
             terminal.out.flush()
         stop.wait(LOOK_S)
+
+
+def _settle_memory() -> None:
+    """Take what start-up made out of the garbage collector's sight.
+
+    It stays for as long as the process, and walking over it holds the interpreter: measured at the
+    first reading of 2,000 files, the longest wait of the loop was that collection, 28 ms. Only in
+    a process of our own.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

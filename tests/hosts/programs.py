@@ -8,6 +8,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +46,14 @@ class Program:
         """Wait for its end. Fails when something of its group is left."""
         self.process.wait(GUARD_S)
         assert not self.is_left(), f"something still runs\n{self.output()}"
+
+    def kept_waiting_s(self) -> float:
+        """How long its busiest thread has waited for a processor: not its own fault."""
+        found = [0]
+        for path in glob(f"/proc/{self.process.pid}/task/*/schedstat"):
+            with suppress(OSError):  # a thread that has just ended
+                found.append(int(Path(path).read_text(encoding="ascii").split()[1]))
+        return max(found) / 1e9
 
     def is_left(self) -> bool:
         """Whether a process of its group lives."""

@@ -28,6 +28,10 @@ GENESIS = "0" * MAC_HEX_CHARS
 """What stands before the first entry."""
 
 HEAD_SLOT_BYTES = 512
+HEAD_GONE = "head-missing"
+HEAD_SPOILED = "head-altered"
+"""Notes of `resumed`: no head was there; a slot of it was not as it had been written."""
+
 READ_BYTES = 1 << 16
 
 Kind = Literal["start", "line", "adopted", "resumed", "closed"]
@@ -64,8 +68,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     torn: int = 0
     """Of `resumed`: bytes of an unfinished line, moved aside."""
     note: str = ""
-    """Of `start`: a random name of the log. Of `resumed`: where the torn bytes are, or `head` when
-    a slot of the head was not as it had been written."""
+    """Of `start`: a random name of the log. Of `resumed`: where the torn bytes are, or what was
+    wrong with the head."""
 
 
 class ReadEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -20,7 +20,7 @@ import msgspec
 
 from instar_host.records import Record
 from instar_threadline.messages import Direction
-from instar_threadline.record.chain import GENESIS, Entry, ReadEntry, sealed
+from instar_threadline.record.chain import GENESIS, HEAD_GONE, Entry, ReadEntry, sealed
 from instar_threadline.record.chaintail import log_end_after
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.signing import digest
@@ -39,13 +39,13 @@ FindingKind = Literal[
 ]  # fmt: skip
 
 COMPLETENESS: frozenset[FindingKind] = frozenset(
-    {"missing", "lost", "short", "entries-missing", "chain-missing", "head-missing",
-     "head-altered", "rolled-back"}
-)  # fmt: skip
-"""Findings that say something is gone, or that nobody can tell any more."""
+    {"missing", "lost", "short", "entries-missing", "chain-missing", "head-missing", "rolled-back"}
+)
+"""Findings that say something is gone."""
 
-UNDECIDED: frozenset[FindingKind] = frozenset({"unknown-key"})
-"""Findings that say where nothing can be said. All others: something there is not genuine."""
+UNDECIDED: frozenset[FindingKind] = frozenset({"unknown-key", "head-altered"})
+"""Findings that say where nothing can be said, of integrity or of completeness. All others:
+something there is not genuine."""
 
 Status = Literal["chained", "unchained", "outside", "altered"]
 """`unchained`: written by somebody else before the chain began, or adopted. `outside`: no entry
@@ -246,7 +246,8 @@ class ChainCheck:
             self._find("entry-altered", n=entry.n, offset=self._reach)
         if genuine is not False:
             self._reach = log_end_after(entry)
-        self._n, self._mac, self._chained = entry.n, read.chain, True
+        self._n, self._mac = entry.n, read.chain
+        self._chained = self._chained or entry.n > 1  # the first one only opens the file
         self._highest = max(self._highest, entry.n)
         if entry.kind == "resumed":
             self._resumed(entry)
@@ -280,6 +281,8 @@ class ChainCheck:
             self._waiting.clear()
             for pulled in kept:
                 self._queue(pulled)
+        if entry.note == HEAD_GONE:
+            self._find("head-missing", n=entry.n, offset=entry.offset, lines=0)
         if entry.lost:
             threads = tuple(p.entry.thread for p in given_up if p.entry.thread)
             self._find("lost", n=entry.n, offset=entry.offset, lines=entry.lost, threads=threads)

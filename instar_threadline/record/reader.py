@@ -16,12 +16,15 @@ import msgspec
 
 from instar_host.store.tail import Mark, Tail, TooLong, iter_lines, open_tail, unchanged
 from instar_threadline.record.chain import GENESIS, Head, ReadEntry, read_entries, read_head
+from instar_threadline.record.chaintail import segment_of
 from instar_threadline.record.check import ChainCheck, CheckedLine, Finding
 from instar_threadline.record.disk import locked
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import Layout
 
 BLOCK_BYTES = 1 << 20
+HEAD_BYTES = 4096
+"""More than the first two entries of a chain, and than a head file."""
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +121,7 @@ class StreamReader:
         place = self.place
         if place.segment != segment:
             place = Place(segment=segment, n=place.n, mac=place.mac)
-        chain, chain_size = _open_chain(self.files.chain(number))
+        chain, chain_size = self._open_chain(number, segment)
         opened = _Opened(
             place=place,
             last=segment == active,
@@ -127,8 +130,8 @@ class StreamReader:
             head=self._head(),
         )
         opened.chained = (
-            opened.head is not None
-            or chain_size > 0
+            (opened.head is not None and opened.head.n > 1)
+            or (chain is not None and os.pread(chain, HEAD_BYTES, 0).count(b"\n") > 1)
             or any(os.path.lexists(self.files.chain(n)) for n in rotated)
         )
         try:
@@ -140,10 +143,24 @@ class StreamReader:
             raise
         return opened
 
+    def _open_chain(self, number: int | None, segment: int) -> tuple[int | None, int]:
+        """The chain of a file. A writer that died between its two renames left it under the old
+        name; then the next file has none yet."""
+        chain, size = _open_chain(self.files.chain(number))
+        if chain is None and number is not None:
+            chain, size = _open_chain(self.files.chain())
+            if chain is not None and segment_of(chain) == segment:
+                return chain, size
+        elif chain is None or number is not None or segment_of(chain) in (0, segment):
+            return chain, size
+        if chain is not None:
+            os.close(chain)
+        return None, 0
+
     def _head(self) -> Head | None:
         try:
             with open(self.files.head, "rb") as file:
-                return read_head(file.read(4096), self.files.direction, self._keyring)
+                return read_head(file.read(HEAD_BYTES), self.files.direction, self._keyring)
         except FileNotFoundError:
             return None
 

@@ -22,11 +22,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from instar_host.store.files import ensure_private_dir, write_new
+from instar_host.store.files import ensure_private_dir, sync_directory, write_atomic
 from instar_threadline.messages import Position
 from instar_threadline.record.chain import (
     GENESIS,
+    HEAD_GONE,
     HEAD_SLOT_BYTES,
+    HEAD_SPOILED,
     Entry,
     Head,
     head_slot,
@@ -173,10 +175,9 @@ class StreamLog:
     def _head(self) -> Head | None:
         try:
             with open(self.files.head, "rb") as file:
-                head = read_head(file.read(4096), self.files.direction, self._keyring)
+                return read_head(file.read(4096), self.files.direction, self._keyring)
         except FileNotFoundError:
             return None
-        return head if head is not None and head.known else None
 
     def _cut_back(self, state: _Open) -> None:
         """After a failed write: drop what may stand half written, if the disk lets us."""
@@ -253,12 +254,15 @@ class StreamLog:
 
     def _reconcile(self, state: _Open) -> None:
         head = self._head()
+        if head is None and state.n == 0:
+            self._begin_head(state)
+            head = self._head()
         if head is not None:
             state.head_slot = head.slot
+        counted = head.n if head is not None and head.known else 0
         if state.chain_size == 0:
-            n = max(state.n, head.n if head is not None else 0) + 1
             start = Entry(
-                n=n,
+                n=max(state.n, counted) + 1,
                 kind="start",
                 key=self._keyring.current.id,
                 segment=state.segment + 1,
@@ -266,16 +270,30 @@ class StreamLog:
             )
             state.segment += 1
             self._announce(state, [start])
-        elif head is not None and head.n > state.n:
-            self._resume(state, n=head.n + 1, at=state.end)
+        elif counted > state.n:
+            self._resume(state, n=counted + 1, at=state.end)
         if os.fstat(state.log).st_size < state.end:
-            self._after_missing(state, head.n if head is not None else 0)
+            self._after_missing(state, counted)
         self._after_foreign(state)
-        if (
-            head is not None and head.beside == "spoiled"
-        ):  # torn by a power cut, or altered: said in the chain
-            self._resume(state, at=state.end, note="head")
-        if head is None or head.n < state.n:
+        self._mend_head(state, head)
+        self._disk.sync(state.log)  # a writer that was killed may not have come to it
+
+    def _begin_head(self, state: _Open) -> None:
+        """The one head that is synced: from here on a log without one has lost it."""
+        self._write_head(state)
+        descriptor = open_private(self.files.head, append=False)
+        try:
+            self._disk.sync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _mend_head(self, state: _Open, head: Head | None) -> None:
+        """A head that is gone, or not as it was written, is written anew, and the chain says so."""
+        if head is None:
+            self._resume(state, at=state.end, note=HEAD_GONE)
+        elif head.beside == "spoiled":  # altered, or torn by a power cut
+            self._resume(state, at=state.end, note=HEAD_SPOILED)
+        if head is None or not head.known or head.n < state.n:
             self._write_head(state)
 
     def _resume(
@@ -302,13 +320,25 @@ class StreamLog:
 
     def _after_missing(self, state: _Open, counted: int) -> None:
         """The log is shorter than the chain says: a crash, or a loss. Find out, and say it."""
-        size = os.fstat(state.log).st_size
         standing = standing_entries(entries_from(state.chain))
+        size = self._finish_line(state, standing)
         gone = [e for e in standing if log_end_after(e) > size]
         kept = max((log_end_after(e) for e in standing if log_end_after(e) <= size), default=0)
         lost = sum(max(e.lines, 1) for e in gone if e.n <= counted)
         unwritten = sum(1 for e in gone if e.n > counted)
-        self._resume(state, at=kept, lost=lost, unwritten=unwritten)
+        if gone:
+            self._resume(state, at=kept, lost=lost, unwritten=unwritten)
+
+    def _finish_line(self, state: _Open, standing: Sequence[Entry]) -> int:
+        """Give a line that is whole but for its newline that newline; returns the log's size."""
+        size = os.fstat(state.log).st_size
+        for entry in standing:
+            if entry.kind == "line" and log_end_after(entry) == size + 1:
+                if digest(os.pread(state.log, entry.length, entry.offset)) == entry.digest:
+                    self._disk.write(state.log, b"\n")
+                    size += 1
+                break
+        return size
 
     def _after_foreign(self, state: _Open) -> None:
         """Bytes past the chain's end: adopt whole lines, move an unfinished one aside."""
@@ -328,8 +358,8 @@ class StreamLog:
     def _move_aside(self, state: _Open, at: int, rest: bytes) -> None:
         ensure_private_dir(self.files.torn_folder)
         name = f"{self.files.stem}-{state.segment:06d}-{at}-{digest(rest)[:8]}.bin"
-        with contextlib.suppress(FileExistsError):  # moved aside before, the cut had failed
-            write_new(os.path.join(self.files.torn_folder, name), rest)
+        write_atomic(os.path.join(self.files.torn_folder, name), rest)
+        sync_directory(self.files.folder)
         entry = Entry(
             n=state.n + 1,
             kind="resumed",

@@ -39,7 +39,7 @@ BLOCK_BYTES = 4 << 20
 IntegrityAnswer = Literal["ok", "broken", "unknown"]
 """`unknown`: some lines are signed with a key that is not in the keyring."""
 CompletenessAnswer = Literal["complete", "short", "unknown"]
-"""`unknown`: some lines were written without a chain."""
+"""`unknown`: some lines were written without a chain, or the head is not as it was written."""
 
 
 class StreamVerdict(Record, frozen=True, kw_only=True, rename="camel"):
@@ -139,7 +139,7 @@ class Tally:
         completeness: CompletenessAnswer = "complete"
         if kinds & COMPLETENESS:
             completeness = "short"
-        elif self.unchained or self.outside:
+        elif self.unchained or self.outside or "head-altered" in kinds:
             completeness = "unknown"
         ordered = sorted(self.findings, key=lambda f: (f.segment, f.offset, f.n))
         return StreamVerdict(

@@ -214,6 +214,46 @@ def test_an_end_that_was_rewritten_with_the_key_is_not_what_the_head_counted(cop
     assert (first.kind, first.n) == ("rewritten", last.n)
 
 
+def test_a_line_and_its_entry_spliced_from_another_log_are_named(tmp_path: Path) -> None:
+    """Two logs of one key, one line and its entry carried over together: the MAC of an entry holds
+    the one before it."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        open_log(tmp_path / name).record([received(f"{name} {i}", id=f"{i}") for i in range(4)])
+    for file, at in (("inbox.jsonl.active", 2), ("inbox.chain.active", 3)):
+        here, there = (tmp_path / name / "threadline" / file for name in ("one", "two"))
+        lines = here.read_bytes().splitlines(keepends=True)
+        lines[at] = there.read_bytes().splitlines(keepends=True)[at]
+        here.write_bytes(b"".join(lines))
+    first = verify(tmp_path / "one", keyring(tmp_path / "one")).streams[0].first_bad
+    assert first is not None
+    assert (first.kind, first.n) == ("entry-altered", 4)
+
+
+def test_a_copied_entry_announces_nothing_and_is_named_where_it_stands(copy: Copy) -> None:
+    """An old entry once more at the end of the chain: the end is the bad place, all lines stay."""
+    entries = copy.chain.read_bytes().splitlines(keepends=True)
+    copy.chain.write_bytes(b"".join([*entries, entries[3]]))
+    inbox = copy.verdict().streams[0]
+    assert inbox.first_bad is not None
+    assert (inbox.first_bad.kind, inbox.first_bad.n) == ("entry-altered", len(entries) + 1)
+    assert (inbox.chained, inbox.missing, inbox.finding_count) == (COUNT, 0, 1)
+
+
+def test_a_head_that_went_missing_stays_known_after_later_appends(copy: Copy) -> None:
+    """Whoever deletes the head, and then the tail of log and chain, is not covered up for by the
+    next append."""
+    entries = copy.chain.read_bytes().splitlines(keepends=True)
+    copy.head.unlink()
+    copy.inbox.write_bytes(b"".join(copy.lines()[:-2]))
+    copy.chain.write_bytes(b"".join(entries[:-2]))
+    open_log(copy.folder).record([received("later")])
+    inbox = copy.verdict().streams[0]
+    assert (inbox.integrity, inbox.completeness) == ("ok", "short")
+    assert inbox.first_bad is not None
+    assert inbox.first_bad.kind == "head-missing"
+
+
 @pytest.mark.parametrize("name", ["inbox.head", "inbox.chain.active", "inbox.jsonl.active"])
 def test_a_deleted_file_is_named(copy: Copy, name: str) -> None:
     """No file of the log can vanish without a word."""

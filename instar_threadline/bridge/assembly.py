@@ -290,12 +290,12 @@ class Bridge:
 
     def _configured(self) -> tuple[str, ...]:
         """What is wrong with the connection, for a process that has not opened it."""
-        if not self.is_on():
-            return ()
         try:
             self._connection = self._connection or find_connection(self.host.config)
         except InstarError as error:
             return (str(error),)
+        if not self.is_on():
+            return ()
         if self._connection is None and self.host.plugins.first("instar_telegram", host=self.host):
             return ()
         return () if self._connection is not None else (NOT_CONFIGURED,)

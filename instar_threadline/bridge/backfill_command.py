@@ -47,14 +47,16 @@ def run(call: Call) -> int:
             call.bridge.open()
             require_no_damage(call.bridge)
         plan = _ask_backfill(call, sender, msgspec.structs.replace(asked, dry_run=True))
-        _say_plan(call, plan)
-        if asked.dry_run or not plan.messages:
+        waiting = _history(_present(call, sender))
+        _say_plan(call, plan, waiting)
+        if asked.dry_run or not (plan.messages or waiting):
             return 0
-        if not call.arguments.yes and not _confirmed(call):
-            return 1
-        answer = _ask_backfill(call, sender, asked)
-        call.say(f"{answer.queued} messages are queued.")
-        return _follow(call, sender, answer)
+        if plan.messages:
+            if not call.arguments.yes and not _confirmed(call):
+                return 1
+            answer = _ask_backfill(call, sender, asked)
+            call.say(f"{answer.queued} messages are queued.")
+        return _follow(call, sender)
 
 
 def _backfill_request(arguments: argparse.Namespace) -> BackfillRequest:
@@ -79,18 +81,21 @@ def _ask_backfill(call: Call, sender: RemoteHost | None, asked: BackfillRequest)
     return msgspec.convert(sender.post(routes.BACKFILL, body), BackfillAnswer)
 
 
-def _say_plan(call: Call, plan: BackfillAnswer) -> None:
+def _say_plan(call: Call, plan: BackfillAnswer, waiting: int) -> None:
     for thread in plan.threads:
         topic = ", opens a topic" if thread.opens_topic else ""
         name = clean(thread.agent_name) or clean(thread.agent)[:8]
-        call.say(
-            f"{clean(thread.thread_id)} with {name}: {thread.messages} to post,"
-            f" {thread.known} posted or left out{topic}"
-        )
+        known = f", {thread.known} posted or left out" if thread.known else ""
+        call.say(f"{clean(thread.thread_id)} with {name}: {thread.messages} to post{known}{topic}")
     for missing in plan.missing:
         call.say(f"{clean(missing)}: no messages")
     if plan.skipped_unbound:
         call.say(f"{plan.skipped_unbound} threads have no topic and are left out (--no-create)")
+    if waiting:
+        call.say(f"{waiting} messages of an earlier backfill wait; they go out first.")
+    if not plan.messages:
+        call.say("Nothing else is to be posted: there are no messages, or all of them are known.")
+        return
     call.say(
         f"{plan.messages} messages in {plan.operations} operations, {plan.topics} new topics:"
         f" about {_span(plan.seconds)} at the pace that Telegram allows."
@@ -105,25 +110,34 @@ def _confirmed(call: Call) -> bool:
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _follow(call: Call, sender: RemoteHost | None, answer: BackfillAnswer) -> int:
+def _follow(call: Call, sender: RemoteHost | None) -> int:
     """Show how the queue empties; in this process, empty it."""
     chat = None if sender is not None else call.bridge.chat()
     if sender is None and chat is None:
         raise InstarError("it is queued, but " + "; ".join(call.bridge.status().problems))
-    total = left = answer.queued
+    total = left = _history(_present(call, sender))
     try:
         while left > 0:
             wait_s = POLL_S if chat is None else chat.step()
             status = _present(call, sender)
-            left = sum(target.queued_history for target in status.targets)
-            _bar(call, max(total, left), left, status)
+            left = _history(status)
+            total = max(total, left)
+            _bar(call, total, left, status)
             if left:
                 call.wait(min(wait_s, MAX_WAIT_STEP_S))
     except KeyboardInterrupt:
-        call.say(f"\n{left} messages stay queued; they go out while the host runs.")
+        call.say(
+            f"\n{left} messages stay queued. They go out while a host runs, or when this command"
+            " is given again."
+        )
         raise
     call.say("\nEverything is posted.")
     return 0
+
+
+def _history(status: BridgeStatus) -> int:
+    """How many messages of backfills wait, banners included."""
+    return sum(target.queued_history for target in status.targets)
 
 
 def _present(call: Call, sender: RemoteHost | None) -> BridgeStatus:

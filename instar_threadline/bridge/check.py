@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from instar_threadline.bridge.port import AuthFailed, ChatError, TargetUnavailable
 
-CURE_TOKEN = "ask @BotFather for a new token (/token) and put it into INSTAR_TELEGRAM_TOKEN"  # noqa: S105
+CURE_TOKEN = "ask @BotFather for a new token (/token) and put it where the old one is"  # noqa: S105
 CURE_CHAT = "add the bot to the group, and use the group's id (it begins with -100)"
 CURE_FORUM = "group settings, Topics: switch them on; without them everything lands in one chat"
 CURE_ADMIN = "group settings, Administrators: add the bot, with the right to manage topics"
@@ -89,5 +89,5 @@ def _unreachable(name: str, error: ChatError) -> Finding:
         name=name,
         ok=False,
         says=f"Telegram gave no usable answer: {error}",
-        cure="look at the network of this machine, and try again",
+        cure="look at the network of this machine and at INSTAR_TELEGRAM_BASE_URL, and try again",
     )

@@ -20,9 +20,9 @@ from instar_threadline.bridge import backfill_command, routes
 from instar_threadline.bridge.assembly import NOT_CONFIGURED, Bridge
 from instar_threadline.bridge.call import POLL_S, Call
 from instar_threadline.bridge.check import check
-from instar_threadline.bridge.connection import find_connection
+from instar_threadline.bridge.connection import PUBLIC_API, find_connection
 from instar_threadline.bridge.settings import KEYS
-from instar_threadline.bridge.status import BridgeStatus, TargetStatus
+from instar_threadline.bridge.status import BridgeStatus, TargetStatus, TopicCounts
 from instar_threadline.terminal import ago, clean
 
 TEST_WAIT_S = 90.0
@@ -48,39 +48,73 @@ def _status(call: Call) -> int:
 
 
 def _status_lines(status: BridgeStatus, now_ms: int) -> Iterator[str]:
-    yield f"bridge: {'on' if status.enabled else 'off'}; bot from: {status.connection or '-'}"
+    yield f"bridge: {'on' if status.enabled else 'off'}; bot from: {status.connection or 'nowhere'}"
+    if not status.connection:
+        yield "next: docs/telegram.md leads from @BotFather to the first topic"
+    elif not status.enabled:
+        yield "next: instar bridge config enabled=on autoCreateTopics=on"
     for problem in status.problems:
         yield f"problem: {clean(problem)}"
     for words in status.lost:
         yield f"lost: {words}"
-    topics = status.topics
-    yield (
-        f"topics: {topics.open} open, {topics.reserved} to be opened, {topics.in_hub} in the hub,"
-        f" {topics.muted} muted"
-    )
     for target in status.targets:
         yield from _target_lines(target, now_ms)
+    yield from _topic_lines(status.topics)
     if status.muted:
         yield "muted: " + ", ".join(clean(name) for name in status.muted)
-    yield f"dead letters: {status.dead_letters}"
-    for letter in status.dead:
-        yield f"  {letter.id}  {clean(letter.thread_id)}: {clean(letter.reason)}"
+    yield from _dead_lines(status, now_ms)
 
 
 def _target_lines(target: TargetStatus, now_ms: int) -> Iterator[str]:
     history = f" ({target.queued_history} of them history)" if target.queued_history else ""
-    yield f"{target.name}: {target.queued} queued{history} in {target.lanes} threads"
+    lanes = f" in {_many(target.lanes, 'thread')}" if target.lanes else ""
+    sent = target.counters.get("sent", 0) + target.counters.get("repeat", 0)
+    figures = [f"{target.queued} waiting{history}{lanes}", f"{sent} sent"]
+    for counter, words in (("repeats-marked", "marked as possible repeats"),
+                           ("skipped", "skipped"), ("dropped", "dropped")):  # fmt: skip
+        if number := target.counters.get(counter, 0):
+            figures.append(f"{number} {words}")
+    yield f"{target.name}: {', '.join(figures)}"
     if target.blocked_until is not None and target.blocked_until > now_ms:
         seconds = (target.blocked_until - now_ms) // 1000
         yield f"  silent for {seconds} s more, as Telegram asked or after failures"
     if target.paused:
         yield f"  paused: {clean(target.paused)}"
+        yield "  next: instar bridge check says what to mend, then instar bridge resume"
     if target.topics_blocked:
         yield f"  no new topics: {clean(target.topics_blocked)}"
     if target.last_success is not None:
         yield f"  last success: {ago(now_ms - target.last_success)}"
     if target.last_error_at is not None:
         yield f"  last error: {clean(target.last_error)} ({ago(now_ms - target.last_error_at)})"
+
+
+def _topic_lines(topics: TopicCounts) -> Iterator[str]:
+    yield (
+        f"topics: {topics.open} open, {topics.reserved} to be opened, {topics.in_hub} in the hub,"
+        f" {topics.muted} muted"
+    )
+    if topics.possibly_orphaned:
+        yield (
+            f"  {_many(topics.possibly_orphaned, 'topic')} may lie around empty: this program"
+            " ended while making one; delete what is empty by hand"
+        )
+
+
+def _dead_lines(status: BridgeStatus, now_ms: int) -> Iterator[str]:
+    yield f"dead letters: {status.dead_letters}"
+    for letter in status.dead:
+        at = ago(now_ms - letter.at)
+        yield f"  {letter.id}  {clean(letter.thread_id)}, {at}: {clean(letter.reason)}"
+        yield f"     {clean(letter.preview)[:80]}"
+    if status.dead_letters > len(status.dead):
+        yield f"  and {status.dead_letters - len(status.dead)} older ones"
+    if status.dead_letters:
+        yield "  next: instar bridge retry ID, or drop ID; --all for all of them"
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _check(call: Call) -> int:
@@ -94,7 +128,9 @@ def _check(call: Call) -> int:
     if call.arguments.json:
         call.say_json({"origin": connection.origin, "findings": findings})
     else:
-        call.say(f"bot and chat from {connection.origin}")
+        other = connection.base_url != PUBLIC_API
+        server = f"; server {clean(connection.base_url)}" if other else ""
+        call.say(f"bot and chat {connection.chat_id} from {connection.origin}{server}")
         for finding in findings:
             call.say(f"{'ok ' if finding.ok else 'NO '} {finding.name}: {clean(finding.says)}")
             if finding.cure:
@@ -118,8 +154,10 @@ def _send_test(call: Call) -> int:
         return 0
     status = call.bridge.status()
     errors = [target.last_error for target in status.targets if target.last_error]
-    words = "; ".join([*status.problems, *errors]) or "no answer yet; it stays queued"
-    call.terminal.err.write(f"It has not arrived: {clean(words)}\n")
+    words = "; ".join([*status.problems, *errors]) or "no answer yet"
+    call.terminal.err.write(
+        f"It has not arrived: {clean(words)}.\nIt stays queued. What to mend: instar bridge check\n"
+    )
     return 1
 
 

@@ -36,8 +36,8 @@ def greeting(state: TargetState, local_name: str, now_ms: int) -> Row:
         direction="out",
         fingerprint="",
         body=(
-            f"🧵 The agents of {local_name} and those they talk to: each conversation gets a topic"
-            " of its own in this group. Nothing that is written here is read by the bridge."
+            f"🧵 What {local_name} and other agents say to each other appears in this group, each"
+            " conversation in a topic of its own. The bridge reads nothing that is written here."
         ),
         queued_at_ms=now_ms,
     )

@@ -14,6 +14,7 @@ from datetime import datetime, tzinfo
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from instar_threadline.bridge.graphemes import cut_at, shorten, utf16_length
 from instar_threadline.bridge.hygiene import (
@@ -228,7 +229,8 @@ def _draw(
     canvas: _Canvas, entry: Entry, layout: Layout, text: str, *, with_label: bool, mark: str = ""
 ) -> None:
     if entry.thread_label and with_label:
-        canvas.add("🧵 " + defang(entry.thread_label) + "\n", "bold", tail=1)
+        label = clean_name(entry.thread_label, MAX_TOPIC_NAME) or "a thread"
+        canvas.add("🧵 " + defang(label) + "\n", "bold", tail=1)
     if entry.note:
         canvas.add(defang(clean_body(text)), "italic")
         return
@@ -310,4 +312,14 @@ class _Canvas:
         self.utf16 += length
 
     def part(self) -> Part:
-        return Part(text=self.text, entities=tuple(self.entities))
+        """Ends in something visible: Telegram cuts white space off, and a style may not reach
+        beyond the text.
+        """
+        text = self.text.rstrip()
+        end = utf16_length(text)
+        kept = (
+            replace(e, length=min(e.length, end - e.offset))
+            for e in self.entities
+            if e.offset < end
+        )
+        return Part(text=text, entities=tuple(kept))

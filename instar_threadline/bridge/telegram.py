@@ -112,7 +112,9 @@ class TelegramClient:
     ) -> None:
         """Raises `BadConnection` for what cannot be a token or an address; opens nothing."""
         if not _TOKEN.fullmatch(token):
-            raise BadConnection("this is no bot token: BotFather's look like 123456:ABC-def")
+            raise BadConnection(
+                "this is no bot token: one is a number, a colon and some 35 letters"
+            )
         self._prefix = checked_base_url(base_url) + "/bot" + token + "/"
         self._secret = token
         self._chat_id = chat_id
@@ -261,9 +263,9 @@ def checked_base_url(base_url: str) -> str:
     parts = urlsplit(base_url)
     local = parts.scheme == "http" and parts.hostname in _LOCAL_HOSTS
     if not (parts.scheme == "https" or local) or not parts.hostname:
-        raise BadConnection("the Telegram base URL has to be https (http only for this machine)")
+        raise BadConnection("INSTAR_TELEGRAM_BASE_URL has to be https (http only for this machine)")
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise BadConnection("the Telegram base URL has to be an address without extras")
+        raise BadConnection("INSTAR_TELEGRAM_BASE_URL has to be an address and nothing else")
     return base_url.rstrip("/")
 
 

@@ -12,7 +12,7 @@ from instar_host.testing import MakeHost
 from instar_threadline.messages import NewMessage
 from instar_threadline.plugin import ThreadlinePlugin
 from tests.threadline.bridge.fake_bot_api import BotApi, RefusedError
-from tests.threadline.bridge.stage import ON, PEER
+from tests.threadline.bridge.stage import ON, PEER, MakeStage
 
 pytest_plugins = ["instar_host.testing"]
 
@@ -115,6 +115,43 @@ def test_backfill_from_the_command_line(
     assert (code, "Everything is posted" in said) == (0, True)
     shown = "\n".join(message.text for message in api.group.messages)
     assert shown.index("from the seed") < shown.index("from the log")
+
+
+def test_an_interrupted_backfill_goes_on_when_asked_again(
+    in_shell: Path, make_stage: MakeStage, api: BotApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Q9: queued and not yet sent, nobody running: the same command says so and finishes it."""
+    stage = make_stage()
+    for number in range(3):
+        stage.say(f"history {number}")
+    stage.plugin.service(stage.host).bridge_settings.update({"enabled": False})
+    stage.call("POST", "/threadline/bridge/backfill", {})
+    stage.end()
+    code, said = run(in_shell, "backfill", "--dry-run", capsys=capsys)
+    assert (code, api.calls) == (0, [])
+    assert "4 messages of an earlier backfill wait" in said
+    code, said = run(in_shell, "backfill", capsys=capsys)
+    assert (code, "Everything is posted" in said) == (0, True)
+    shown = "\n".join(message.text for message in api.group.messages)
+    assert [shown.count(f"history {number}") for number in range(3)] == [1, 1, 1]
+
+
+def test_the_status_says_what_to_do_next(
+    in_shell: Path, make_stage: MakeStage, api: BotApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new user reads the next step; dead letters stand there with their words and the cure."""
+    (in_shell / "config.json").write_text("{}")
+    assert "next: instar bridge config enabled=on" in run(in_shell, "status", capsys=capsys)[1]
+    api.poison = lambda text: "poison" in text and "could not" not in text
+    stage = make_stage()
+    stage.say("poison, they say")
+    stage.work()
+    stage.end()
+    code, said = run(in_shell, "status", capsys=capsys)
+    assert code == 1
+    assert "can't parse entities" in said
+    assert "     poison, they say" in said
+    assert "next: instar bridge retry ID" in said
 
 
 def test_muting_resuming_and_giving_up_the_queue_by_hand(

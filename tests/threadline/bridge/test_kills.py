@@ -139,7 +139,7 @@ def test_q3_q9_kills_and_faults_lose_nothing(state_dir: Path, seed: int) -> None
     print(f"seed {seed}: {kills} kills, {spent} faults, {repeats} marked copies, {twins} twins")
     assert kills == KILLS
     assert spent >= 80
-    assert twins == 0, "nobody else writes here: every topic is found again"
+    assert twins <= 0, "nobody else writes here: every topic is found again"
     assert api.violations == []
 
 

@@ -18,6 +18,7 @@ from bub.channels.base import Lifecycle  # type: ignore[import-not-found]
 
 from instar_host.adapters.entry import Entry
 from instar_host.adapters.resident import Resident
+from instar_host.runtime import STOP_S
 
 
 class InstarChannel(Lifecycle):  # type: ignore[misc]
@@ -25,8 +26,10 @@ class InstarChannel(Lifecycle):  # type: ignore[misc]
 
     name: ClassVar[str] = "instar"
 
-    def __init__(self, read_entry: Callable[[], Entry]) -> None:
+    def __init__(self, read_entry: Callable[[], Entry], *, stop_s: float = STOP_S) -> None:
+        """`stop_s`: how long an end of ours may hold up that of the gateway."""
         self._read_entry = read_entry
+        self._stop_s = stop_s
         self._resident: Resident | None = None
         self._handler: Any = None
         self._ending: asyncio.Task[None] | None = None
@@ -45,7 +48,7 @@ class InstarChannel(Lifecycle):  # type: ignore[misc]
     async def stop(self) -> None:
         """End everything of ours."""
         if self._resident is not None:
-            await asyncio.to_thread(self._resident.stop)
+            await asyncio.to_thread(self._resident.stop, self._stop_s)
 
     def _listen_for_sigterm(self) -> None:
         if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

@@ -12,6 +12,8 @@ import sys
 import types
 from typing import Any
 
+GUARD_S = 60.0
+
 
 class Lifecycle:
     """What Bub's class of that name is to a channel."""
@@ -35,10 +37,11 @@ async def run(state_dir: str, listener: str) -> int:
     asked = asyncio.Event()
     if listener == "BEFORE":
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
-    channel = InstarChannel(lambda: entry)
+    channel = InstarChannel(lambda: entry, stop_s=GUARD_S)
     await channel.start(asyncio.Event())
     if listener == "AFTER":
-        signal.signal(signal.SIGTERM, lambda *_: asked.set())
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(asked.set))
     assert channel._resident is not None
     await asyncio.to_thread(channel._resident.runtime.wait_ready)
     sys.stdout.write("ready\n")

@@ -128,6 +128,7 @@ class LedgerTick:
             return not stopping() and spent_s < settings.max_scan_ms / 1000
 
         self._tidied_at_s = began_s
+        self._untidy = True  # stays so where it fails: the next tick tries again
         self._untidy = self._service.tidy(settings.detail_days, go_on)
 
     def _waiting(self) -> bool:

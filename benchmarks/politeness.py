@@ -1,10 +1,11 @@
 """`python -m benchmarks.politeness TREE`: ways to read a tree beside a loop that has to answer.
 
 Each way is a host of its own that has never seen TREE and is asked `/health` every 20 ms until it
-is caught up: the reading thread rests more or less, the interpreter changes threads sooner or later,
-what was made at start-up is left to the garbage collector or not. `process` reads the tree in a
-second process, beside a host that has nothing to do: what a child would cost and bring. In turns,
-medians; processor time is the host's, with the child's where there is one.
+is caught up: the reading thread rests more or less, the interpreter changes threads sooner or
+later, what was made at start-up is left to the garbage collector or not. `process` reads the tree
+in a second process, beside a host that has nothing to do: what a child would cost and bring. In
+turns; waits of all turns together, medians of the rest. Processor time is the host's, with the
+child's where there is one, and with what `/health` itself costs.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.first_boot import Server, Waits, served
+from benchmarks.first_boot import Server, Waits, served, warm
 from benchmarks.scan import transcripts
+from instar_host import serve
+from instar_tokenledger import pace
 
 LAUNCH = """
 import gc, json, sys
@@ -38,30 +41,30 @@ if not way["freeze"]:
     gc.freeze = lambda: None
 sys.exit(cli.main(sys.argv[1:]))
 """
-SERVED_NOW = {"switch_ms": 1.0, "work_ms": 5.0, "rest_ms": 2.0, "freeze": True}
+NEVER_MS = 1e9
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
     """How the tree is read."""
 
     name: str
-    work_ms: float = SERVED_NOW["work_ms"]
-    rest_ms: float = SERVED_NOW["rest_ms"]
-    switch_ms: float = SERVED_NOW["switch_ms"]
+    work_ms: float = pace.WORK_S * 1000
+    rest_ms: float = pace.REST_S * 1000
+    switch_ms: float = serve.SWITCH_S * 1000
     freeze: bool = True
     child: bool = False
 
 
 WAYS = (
     Way(name="as served"),
-    Way(name="no freeze", freeze=False),
-    Way(name="no rests", work_ms=1e9),
-    Way(name="no rests, switch 5 ms", work_ms=1e9, switch_ms=5),
+    Way(name="as served, no freeze", freeze=False),
+    Way(name="no rests", work_ms=NEVER_MS),
+    Way(name="no rests, switch 5 ms", work_ms=NEVER_MS, switch_ms=5),
+    Way(name="rest 2 ms", rest_ms=2),
+    Way(name="work 10 ms", work_ms=10),
+    Way(name="work 2, rest 0.5 ms", work_ms=2, rest_ms=0.5),
     Way(name="switch 5 ms", switch_ms=5),
     Way(name="switch 0.2 ms", switch_ms=0.2),
-    Way(name="work 10, rest 2 ms", work_ms=10),
-    Way(name="work 5, rest 1 ms", rest_ms=1),
-    Way(name="work 2, rest 1 ms", work_ms=2, rest_ms=1),
     Way(name="process", child=True),
 )
 
@@ -83,11 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", help="the name of a way; repeatable")
     given = parser.parse_args(argv)
     tree = given.tree.resolve()
-    size = sum(os.stat(entry.path).st_size for entry in transcripts(tree))
+    files = [entry.path for entry in transcripts(tree)]
+    size = sum(os.stat(path).st_size for path in files)
     ways = [way for way in WAYS if not given.only or way.name in given.only]
     found: dict[str, list[Felt]] = {way.name: [] for way in ways}
     for _turn in range(given.turns):
         for way in ways:
+            warm(files)
             found[way.name].append(_felt(way, tree))
             print(f"{way.name}: {found[way.name][-1].waits}", file=sys.stderr, flush=True)
     print("| way | CPU s | MB/s | p50 ms | p99 ms | max ms | peak MiB |")
@@ -101,11 +106,11 @@ def _row(name: str, felt: Sequence[Felt], size: int) -> str:
     def median(figure: Callable[[Felt], float]) -> float:
         return statistics.median(map(figure, felt))
 
+    waits = Waits.of([wait for one in felt for wait in one.waits.each])
     rate = size / 1e6 / median(lambda f: f.took_s)
     return (
         f"| {name} | {median(lambda f: f.cpu_s):.2f} | {rate:.0f}"
-        f" | {median(lambda f: f.waits.p50):.1f} | {median(lambda f: f.waits.p99):.1f}"
-        f" | {max(f.waits.worst for f in felt):.0f}"
+        f" | {waits.p50:.1f} | {waits.p99:.1f} | {waits.worst:.0f}"
         f" | {median(lambda f: f.peak_bytes) / 2**20:.0f} |"
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-CATCHING_UP_S = 0.05
+CATCHING_UP_S = 0.01
 """Between two ticks while files wait."""
 BUSY_S = 1.0
 """After a change."""

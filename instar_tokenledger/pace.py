@@ -1,9 +1,10 @@
 """Rests between slices of work, so that a host's loop gets the interpreter when it wants it.
 
-Measured with a loop that answers a request every 20 ms, while a thread reads at full speed: without
-rests the 99th percentile is 4.9 ms and the loop waits for the interpreter's switch interval again
-and again; with 2 ms of rest after 5 ms of work it is below 1 ms, for a third of the speed. Work is
-the thread's own processor time: on a busy machine waiting for one's turn is rest enough.
+Measured at the first reading of a tree, with a loop that is asked every 20 ms (the table is in
+`benchmarks/README.md`): without rests the loop waits for the interpreter's switch interval several
+times an answer; 1 ms of rest after 5 ms of work takes a third off its slowest answers for a sixth
+of the speed, and a second millisecond of rest little more for as much again. Work is the thread's
+own processor time: on a busy machine waiting for one's turn is rest enough.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 
 WORK_S = 0.005
-REST_S = 0.002
+REST_S = 0.001
 
 
 class Pace:

@@ -24,6 +24,8 @@ from instar_threadline.terminal import clean
 
 MAX_WAIT_STEP_S = 5.0
 BAR_COLUMNS = 24
+PLANNED_WITHIN_S = 60.0
+"""Planning reads the whole log."""
 
 
 def configure(child: argparse.ArgumentParser) -> None:
@@ -42,7 +44,7 @@ def configure(child: argparse.ArgumentParser) -> None:
 def run(call: Call) -> int:
     """The command."""
     asked = _backfill_request(call.arguments)
-    with call.sender() as sender:
+    with call.sender(PLANNED_WITHIN_S) as sender:
         if sender is None:
             call.bridge.open()
             require_no_damage(call.bridge)

@@ -16,14 +16,12 @@ import msgspec
 from instar_host.errors import InstarError
 from instar_host.lease import Lease
 from instar_host.records import Terminal
-from instar_host.remote import RemoteHost
+from instar_host.remote import TIMEOUT_S, RemoteHost
 from instar_threadline.bridge.assembly import Bridge
 from instar_threadline.bridge.control import Control
 
 POLL_S = 2.0
 """Between two looks at a process that works."""
-ANSWER_WITHIN_S = 60.0
-"""Planning a backfill reads the whole log."""
 
 
 class Call:
@@ -42,7 +40,7 @@ class Call:
         self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
     @contextmanager
-    def sender(self) -> Iterator[RemoteHost | None]:
+    def sender(self, answer_within_s: float = TIMEOUT_S) -> Iterator[RemoteHost | None]:
         """The process that sends; None when this one does, for the block."""
         lease = Lease(self.bridge.host.state_dir, name="instar bridge")
         if lease.try_acquire():
@@ -54,7 +52,7 @@ class Call:
         holder = lease.holder()
         if holder is None:
             raise InstarError("another process is just starting or stopping; try again")
-        yield RemoteHost(holder, self.bridge.host.config.token(), timeout_s=ANSWER_WITHIN_S)
+        yield RemoteHost(holder, self.bridge.host.config.token(), timeout_s=answer_within_s)
 
     def wait(self, seconds: float) -> None:
         self.bridge.host.clock.wait(threading.Event(), seconds)

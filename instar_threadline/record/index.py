@@ -35,7 +35,13 @@ STEP_BYTES = 1 << 17
 """What is read of one direction before the other gets its turn: little, so that both advance
 together in time and few threads get a message out of turn."""
 
+EVEN_BYTES = 1 << 13
+"""The same at the end of a step: a message that another step's are ahead of is out of turn, which
+costs its thread a new count."""
+
 BATCH_LINES = 20_000
+EVEN_LINES = 600
+"""How many lines at the end of a step are read evenly: more than `STEP_BYTES` usually hold."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +123,7 @@ class Index:
             schema.drop(self._connection)
             schema.create(self._connection)
             for direction, n, mac in kept:
-                _save_stream(self._connection, direction, Place(), _Counts(), n, mac)
+                _save_stream(self._connection, direction, Place(), _Counts(), 0, n, mac)
 
     def close(self) -> None:
         """Close the databases."""
@@ -125,20 +131,21 @@ class Index:
         close_writer(self._connection)
 
     def _load(self) -> None:
-        query = "SELECT direction, place, tally, witness_n, witness_mac FROM streams"
+        self._projection = Projection(self._connection)
+        query = "SELECT direction, place, tally, at, witness_n, witness_mac FROM streams"
         rows = schema.rows(self._connection, query)
         stored = {row[0]: row[1:] for row in rows}
         for direction in DIRECTIONS:
-            place, tally, n, mac = Place(), Tally(direction), 0, ""
+            place, tally, at, n, mac = Place(), Tally(direction), 0, 0, ""
             if direction in stored:
-                raw, counts, n, mac = stored[direction]
+                raw, counts, at, n, mac = stored[direction]
                 place = msgspec.json.decode(raw, type=Place)
                 _restore(tally, msgspec.json.decode(counts, type=_Counts))
                 tally.findings = _findings(self._connection, direction)
             reader = StreamReader(layout(self._state_dir, direction), self._keyring, place)
             stream = self._streams[direction] = _Stream(direction, reader, tally)
             stream.witness_n, stream.witness_mac = n, mac
-            stream.at = _last_at(self._connection, direction)
+            stream.at = at
 
     def _step(self, stopping: Callable[[], bool]) -> list[Row] | None:
         """One transaction: about `BATCH_LINES` lines. None: a file was rewritten, begin anew."""
@@ -149,7 +156,8 @@ class Index:
             stream = self._behind()
             if stream is None:
                 break
-            batch = stream.reader.read(STEP_BYTES)
+            even = lines >= BATCH_LINES - EVEN_LINES
+            batch = stream.reader.read(EVEN_BYTES if even else STEP_BYTES)
             if batch.rewritten:
                 return None
             self._count(stream, batch)
@@ -209,7 +217,7 @@ class Index:
         unreadable: Iterable[tuple[str, int, int, int, str]],
     ) -> list[Row]:
         with write_transaction(self._connection) as connection:
-            added = Projection(connection).add(rows)
+            added = self._projection.add(rows)
             connection.executemany(
                 "INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?, ?, ?)", unreadable
             )
@@ -220,6 +228,7 @@ class Index:
                     stream.direction,
                     stream.reader.place,
                     _counts(stream.tally),
+                    stream.at,
                     stream.witness_n,
                     stream.witness_mac,
                 )
@@ -275,16 +284,11 @@ def _save_stream(
     direction: Direction,
     place: Place,
     counts: _Counts,
+    at: int,
     n: int,
     mac: str,
 ) -> None:
     connection.execute(
-        "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?)",
-        (direction, msgspec.json.encode(place), msgspec.json.encode(counts), n, mac),
+        "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?)",
+        (direction, msgspec.json.encode(place), msgspec.json.encode(counts), at, n, mac),
     )
-
-
-def _last_at(connection: apsw.Connection, direction: Direction) -> int:
-    query = "SELECT id FROM messages WHERE direction = ? ORDER BY id DESC LIMIT 1"
-    found = schema.rows(connection, query, (direction,))
-    return int(found[0][0]) // schema.IDS_A_MS if found else 0

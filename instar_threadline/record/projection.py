@@ -10,36 +10,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 import apsw
 import msgspec
 
 from instar_threadline.record import schema
 from instar_threadline.record.lines import MAX_INSTANT_MS, same_content
-from instar_threadline.record.rows import (
-    Row,
-    Slots,
-    ThreadFigures,
-    add,
-    latency,
-    new_thread,
-)
+from instar_threadline.record.rows import Row, Slots, add
 from instar_threadline.record.schema import IDS_A_MS
+from instar_threadline.record.threadtable import ThreadTable
 from instar_threadline.record.words import fold
 
-_THREAD_COLUMNS = tuple(f for f in ThreadFigures.__struct_fields__ if f != "stale")
 SQLiteValue = str | int | None
-_SELECT_THREADS = (
-    f"SELECT {', '.join(_THREAD_COLUMNS)} FROM threads"
-    " WHERE thread_id IN (SELECT value FROM json_each(?))"
+_SAVE_MESSAGE = f"INSERT INTO messages VALUES ({', '.join('?' * 23)})"
+_ADDED = (
+    "(SELECT thread, identity, id FROM messages WHERE id > ?"
+    " UNION ALL SELECT m.thread, m.identity, m.id FROM late l CROSS JOIN messages m ON m.id = l.id"
+    " WHERE l.n > ?)"
 )
-_SAVE_THREAD = (
-    f"INSERT INTO threads({', '.join(_THREAD_COLUMNS)})"
-    f" VALUES ({', '.join('?' * len(_THREAD_COLUMNS))}) ON CONFLICT(id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _THREAD_COLUMNS[2:])
+_FILL = (
+    "INSERT INTO places(id) SELECT id FROM messages WHERE id > ? ORDER BY id",
+    f"INSERT INTO of_thread SELECT thread, id FROM {_ADDED} ORDER BY thread, id",
+    f"INSERT INTO by_identity SELECT identity, id FROM {_ADDED} ORDER BY identity, id",
 )
-_SAVE_MESSAGE = f"INSERT INTO messages VALUES ({', '.join('?' * 24)})"
+"""In their own order, and by the database itself: see `schema`."""
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
@@ -52,43 +47,55 @@ class _Known(msgspec.Struct, frozen=True, gc=False):
 
 
 class Projection:
-    """Adds rows to the tables behind one connection."""
+    """Adds rows to the tables behind one connection, which nobody else writes to meanwhile.
+
+    After a transaction that was not committed, begin with a new one.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._threads: dict[str, ThreadFigures] = {}
-        self._next_thread = 0
-        self._batch = schema.meta(connection, "batch") + 1
+        self._threads = ThreadTable(connection)
 
     def add(self, rows: Sequence[Row]) -> list[Row]:
         """Add what is new of `rows`; returns it, with ids, in the order of time."""
         rows = self._without_duplicates(rows)
         if not rows:
             return []
-        rows.sort(key=lambda row: row.at)
-        self._load_threads(rows)
-        slots = Slots(self._last_in(rows[0].at))
+        rows.sort(key=_at)
+        self._threads.begin(rows)
+        newest = self._newest()
+        slots = Slots(self._last_in(newest))
+        values = []
         for row in rows:
             row.id = slots.take(row.at, row.direction)
-            add(self._thread(row), row)
-        rows.sort(key=lambda row: row.id)
-        self._connection.executemany(_SAVE_MESSAGE, map(self._values, rows))
+            thread = self._threads.of(row)
+            add(thread, row)
+            values.append(_values(row, thread.id))
+        rows.sort(key=_id)
+        values.sort(key=_first)
+        self._connection.executemany(_SAVE_MESSAGE, values)
         self._connection.executemany(
             "INSERT OR IGNORE INTO peers VALUES (?, ?)", {(row.peer, row.peer_name) for row in rows}
         )
-        schema.set_meta(self._connection, "batch", self._batch)
-        self._save_threads()
+        self._place(rows, newest)
+        self._threads.save()
         return rows
 
     def _without_duplicates(self, rows: Sequence[Row]) -> list[Row]:
         known = self._known(rows)
+        first: dict[int, Row] = {}
         fresh = []
         for row in rows:
-            before = known.get(row.identity)
-            if before is None or not row.line.id:  # without an id nothing says it is the same
-                known[row.identity] = [_known_of(row)]
+            if not row.line.id:  # nothing says that it is the same as another
                 fresh.append(row)
                 continue
+            before = known.get(row.identity)
+            if before is None:
+                other = first.setdefault(row.identity, row)
+                if other is row:
+                    fresh.append(row)
+                    continue
+                before = known[row.identity] = [_known_of(other)]
             identity = row.same_as()
             there = [
                 k for k in before if k.identity == identity and (k.verified or not row.verified)
@@ -105,9 +112,10 @@ class Projection:
         found = schema.rows(
             self._connection,
             "SELECT m.identity, m.direction, m.peer, t.thread_id, m.message_id, m.text,"
-            " m.in_reply_to, m.verified FROM json_each(?) j CROSS JOIN messages m"
-            " ON m.identity = j.value CROSS JOIN threads t ON t.id = m.thread",
-            (json.dumps([row.identity for row in rows]),),
+            " m.in_reply_to, m.verified FROM json_each(?) j CROSS JOIN by_identity i"
+            " ON i.identity = j.value CROSS JOIN messages m ON m.id = i.id"
+            " CROSS JOIN threads t ON t.id = m.thread",
+            (json.dumps(sorted({row.identity for row in rows})),),
         )
         for key, direction, peer, thread_id, message_id, text, in_reply_to, verified in found:
             known.setdefault(key, []).append(
@@ -115,11 +123,23 @@ class Projection:
             )
         return known
 
-    def _last_in(self, first_at: int) -> Callable[[int, int], int | None]:
+    def _newest(self) -> int:
+        """The highest id there is; without any, one below all that may be."""
+        found = schema.rows(self._connection, "SELECT max(id) FROM messages")[0][0]
+        return -(MAX_INSTANT_MS + 1) * IDS_A_MS if found is None else int(found)
+
+    def _place(self, rows: Sequence[Row], newest: int) -> None:
+        """Enter the rows into the other tables by id. `newest`: the highest id before."""
+        last_late = schema.rows(self._connection, "SELECT max(n) FROM late")[0][0] or 0
+        late = [(row.id,) for row in rows if row.id < newest]
+        self._connection.executemany("INSERT INTO late(id) VALUES (?)", late)
+        places, of_thread, by_identity = _FILL
+        self._connection.execute(places, (newest,))
+        self._connection.execute(of_thread, (newest, last_late))
+        self._connection.execute(by_identity, (newest, last_late))
+
+    def _last_in(self, newest: int) -> Callable[[int, int], int | None]:
         """How `Slots` finds what is taken; nothing is, past the newest message."""
-        newest = schema.rows(self._connection, "SELECT max(id) FROM messages")[0][0]
-        if newest is None or first_at * IDS_A_MS > newest:
-            newest = -MAX_INSTANT_MS * IDS_A_MS
 
         def last_in(low: int, high: int) -> int | None:
             if low > newest:
@@ -130,51 +150,25 @@ class Projection:
 
         return last_in
 
-    def _load_threads(self, rows: Sequence[Row]) -> None:
-        wanted = json.dumps(list({row.line.thread_id for row in rows}))
-        for values in schema.rows(self._connection, _SELECT_THREADS, (wanted,)):
-            thread = ThreadFigures(**dict(zip(_THREAD_COLUMNS, values, strict=True)))
-            self._threads[thread.thread_id] = thread
-        last = schema.rows(self._connection, "SELECT max(id) FROM threads")[0][0]
-        self._next_thread = (last or 0) + 1
 
-    def _thread(self, row: Row) -> ThreadFigures:
-        thread = self._threads.get(row.line.thread_id)
-        if thread is None:
-            thread = self._threads[row.line.thread_id] = new_thread(row, self._next_thread)
-            self._next_thread += 1
-        return thread
-
-    def _save_threads(self) -> None:
-        for thread in self._threads.values():
-            if thread.stale:
-                self._count_anew(thread)
-        columns = attrgetter(*_THREAD_COLUMNS)
-        self._connection.executemany(_SAVE_THREAD, map(columns, self._threads.values()))
-
-    def _count_anew(self, thread: ThreadFigures) -> None:
-        """What depends on the order of time, from the rows themselves."""
-        found = schema.rows(
-            self._connection,
-            "SELECT direction, coalesce(at_ms, id / ?) FROM messages WHERE thread = ? ORDER BY id",
-            (IDS_A_MS, thread.id),
-        )
-        figures = latency([(direction, at) for direction, at in found])
-        thread.waiting, thread.waiting_sum, thread.waits, thread.waits_sum = figures
-
-    def _values(self, row: Row) -> tuple[SQLiteValue, ...]:
-        line = row.line
-        text = line.text or ""
-        folded = None if text.isascii() and "\0" not in text else fold(text)
-        return (
-            row.id, self._threads[line.thread_id].id, row.identity, row.direction, line.id,
-            row.peer, row.peer_name, line.from_, line.sender_name, text, line.timestamp,
-            row.at_ms, line.trust_level or "unknown", line.outcome, line.in_reply_to,
-            row.integrity, row.status, row.verified, row.conflict, row.segment, row.offset,
-            row.length, self._batch, folded,
-        )  # fmt: skip
+def _values(row: Row, thread: int) -> tuple[SQLiteValue, ...]:
+    line = row.line
+    text = line.text or ""
+    folded = None if text.isascii() and "\0" not in text else fold(text)
+    return (
+        row.id, thread, row.identity, row.direction, line.id,
+        row.peer, row.peer_name, line.from_, line.sender_name, text, line.timestamp,
+        row.at_ms, line.trust_level or "unknown", line.outcome, line.in_reply_to,
+        row.integrity, row.status, row.verified, row.conflict, row.segment, row.offset,
+        row.length, folded,
+    )  # fmt: skip
 
 
 def _known_of(row: Row) -> _Known:
     line = row.line
     return _Known(row.same_as(), line.text or "", line.in_reply_to, row.verified)
+
+
+_at = attrgetter("at")
+_id = attrgetter("id")
+_first = itemgetter(0)

@@ -107,8 +107,8 @@ class Readers:
     def find(self, identity: Identity) -> Sequence[Message]:
         """The messages of an identity. Raises StoreError when the index is gone by now."""
         query = (
-            f"SELECT {MESSAGE_COLUMNS} FROM messages m JOIN threads t ON t.id = m.thread"
-            " WHERE m.identity = ? ORDER BY m.id"
+            f"SELECT {MESSAGE_COLUMNS} FROM by_identity i CROSS JOIN messages m ON m.id = i.id"
+            " CROSS JOIN threads t ON t.id = m.thread WHERE i.identity = ? ORDER BY i.id"
         )
         try:
             with self.connection() as connection:

@@ -87,8 +87,8 @@ def row_of(
     )
 
 
-class ThreadFigures(msgspec.Struct, kw_only=True):
-    """One row of `threads`."""
+class ThreadFigures(msgspec.Struct, gc=False):
+    """One row of `threads`, its columns in the order of the table."""
 
     id: int
     thread_id: str

@@ -15,11 +15,12 @@ import apsw
 
 from instar_host.records import Record
 from instar_threadline.record import schema
+from instar_threadline.record.candidates import Candidates
 from instar_threadline.record.readers import MESSAGE_COLUMNS, Readers, json_list, stored
 from instar_threadline.record.schema import IDS_A_MS
 from instar_threadline.record.shapes import Json, MessageView, message_view
 from instar_threadline.record.views import peers_like
-from instar_threadline.record.words import TRIGRAM, expression, fold, snippet
+from instar_threadline.record.words import TRIGRAM, fold, snippet
 from instar_threadline.sources.statefiles import Known, StateFiles
 
 BUDGET_S = 0.035
@@ -28,12 +29,6 @@ MAX_QUERY_CHARS = 500
 CANDIDATES = 256
 FILTERED_CANDIDATES = 512
 """Candidates looked at between two looks at the clock; more of them where most are filtered out."""
-
-
-_CANDIDATES = (
-    "SELECT rowid FROM texts.words WHERE words MATCH ? AND rowid BETWEEN ? AND ?"
-    " ORDER BY rowid DESC LIMIT ?"
-)
 
 
 class Hit(Json, frozen=True, kw_only=True):
@@ -130,24 +125,23 @@ class _Run:
 
     def all(self, low: int, high: int, late: Callable[[], bool]) -> int | None:
         """Look through the candidates of the text index; the id to go on before, None when done."""
-        match = expression(self._folded)
         limit = CANDIDATES if self._peers is None else FILTERED_CANDIDATES
+        candidates = Candidates(self._connection, self._folded, low, high)
         query = (
             f"SELECT {MESSAGE_COLUMNS} FROM json_each(?) j CROSS JOIN messages m ON m.id = j.value"
             f" CROSS JOIN threads t ON t.id = m.thread WHERE 1{self._filter} ORDER BY m.id DESC"
         )
         while True:
-            ids = schema.rows(self._connection, _CANDIDATES, (match, low, high, limit))
-            found = json_list([row[0] for row in ids])
+            ids = candidates.next(limit)
+            if not ids:
+                return None
+            found = json_list(ids)
             for row in schema.rows(self._connection, query, (found, *self._agents())):
                 self._try(row)
                 if len(self.hits) >= self._limit:
                     return int(row[0])
-            if len(ids) < limit:
-                return None
-            high = int(ids[-1][0]) - 1
             if late():
-                return high + 1
+                return ids[-1]
 
     def _agents(self) -> list[str]:
         return [] if self._peers is None else [self._peers]

@@ -115,8 +115,9 @@ class Views:
                 return None
             figures = _figures(found[0])
             query = (
-                f"SELECT {MESSAGE_COLUMNS} FROM messages m JOIN threads t ON t.id = m.thread"
-                " WHERE m.thread = ? AND m.id < ? ORDER BY m.id DESC LIMIT ?"
+                f"SELECT {MESSAGE_COLUMNS} FROM of_thread o CROSS JOIN messages m ON m.id = o.id"
+                " CROSS JOIN threads t ON t.id = o.thread"
+                " WHERE o.thread = ? AND o.id < ? ORDER BY o.id DESC LIMIT ?"
             )
             rows = schema.rows(connection, query, (figures.id, below, limit + 1))
             missing = _missing_by_tag(connection)
@@ -270,7 +271,7 @@ def _missing_by_tag(connection: apsw.Connection) -> Counter[str]:
 
 
 def _figures(row: Sequence[Any]) -> ThreadFigures:
-    return ThreadFigures(**dict(zip(_COLUMNS, row, strict=True)))
+    return ThreadFigures(*row)
 
 
 def _mean(total: int, count: int) -> int | None:

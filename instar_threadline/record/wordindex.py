@@ -1,22 +1,23 @@
-"""The text index: filled from the index, batch by batch, on a thread of its own.
+"""The text index: filled from the index, piece by piece, on a thread of its own.
 
-Promises that a batch is in it once, whole or not at all, and that a text index of another filling
-of the index is thrown away. The work is one SQL statement a batch, which runs outside the
-interpreter's lock, beside the reading of the next lines. A damaged database is set aside and
-filled anew: it is disposable.
+Promises that a text is in it once, whatever happens in between, and that a text index of another
+filling of the index is thrown away. The work is one or two SQL statements a piece, which run
+outside the interpreter's lock and outside the index's write lock, beside the reading of the next
+lines. A damaged database is set aside and filled anew: it is disposable.
 """
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import apsw
 
 from instar_host.store.errors import CorruptStore, ForeignDatabase, NewerSchema
 from instar_host.store.quarantine import quarantine
-from instar_host.store.sqlite import Migration, close_writer, open_writer, write_transaction
+from instar_host.store.sqlite import Migration, close_writer, open_writer
 from instar_threadline.record import schema
 
 WORDS_ID = 0x1A57_71DF
@@ -25,18 +26,29 @@ CHECKPOINT_PAGES = 16_000
 """About 64 MiB: while it fills, the same pages are written again and again; let the log take
 that."""
 
+PIECE_ROWS = 20_000
+
 _FILL = (
-    "INSERT INTO words(rowid, text) SELECT id, coalesce(folded, lower(text)) FROM rows.messages"
-    " WHERE batch = ? ORDER BY id"
+    "INSERT INTO words(rowid, text) SELECT p.place, coalesce(m.folded, lower(m.text))"
+    " FROM rows.places p CROSS JOIN rows.messages m ON m.id = p.id"
+    " WHERE p.place > ? AND p.place <= ? ORDER BY p.place"
+)
+_FILL_LATE = (
+    "INSERT INTO words(rowid, text) SELECT l.id + ?, coalesce(m.folded, lower(m.text))"
+    " FROM rows.late l CROSS JOIN rows.messages m ON m.id = l.id"
+    " WHERE l.n > ? AND l.n <= ? ORDER BY l.id"
 )
 
 
 class Words:
     """Follows one index. `follow` and `finish` are for the thread that writes the index."""
 
-    def __init__(self, connection: apsw.Connection, index_path: str) -> None:
+    def __init__(
+        self, connection: apsw.Connection, index_path: str, *, piece_rows: int = PIECE_ROWS
+    ) -> None:
         """Takes over a connection of `open_words`. Raises StoreError or apsw.Error."""
         self._connection = connection
+        self._piece_rows = piece_rows
         self._connection.execute("ATTACH ? AS rows", (index_path,))
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._closing = False
@@ -80,17 +92,52 @@ class Words:
     def _fill(self) -> None:
         filling = schema.meta(self._connection, "filling", "rows")
         if schema.meta(self._connection, "filling") != filling:
-            with write_transaction(self._connection) as connection:
+            with _transaction(self._connection) as connection:
                 schema.drop_words(connection)
                 schema.create_words(connection)
                 schema.set_meta(connection, "filling", filling)
-        done = schema.meta(self._connection, "batch")
-        for batch in range(done + 1, schema.meta(self._connection, "batch", "rows") + 1):
-            if self._closing:
-                return
-            with write_transaction(self._connection) as connection:
-                connection.execute(_FILL, (batch,))
-                schema.set_meta(connection, "batch", batch)
+        while not self._closing and self._fill_piece():
+            pass
+
+    def _fill_piece(self) -> bool:
+        """Take in the next messages; false when there are none."""
+        late, late_end = self._ahead("late", "SELECT max(n) FROM rows.late")
+        done, end = self._ahead("place", "SELECT max(place) FROM rows.places")
+        if late == late_end and done == end:
+            return False
+        with _transaction(self._connection) as connection:
+            if late_end > late:  # first: their rows are the lower ones
+                connection.execute(_FILL_LATE, (schema.late_row(0), late, late_end))
+                schema.set_meta(connection, "late", late_end)
+            if end > done:
+                connection.execute(_FILL, (done, end))
+                schema.set_meta(connection, "place", end)
+        return True
+
+    def _ahead(self, name: str, last: str) -> tuple[int, int]:
+        """(how far it is filled, how far the next piece goes)."""
+        done = schema.meta(self._connection, name)
+        there = schema.rows(self._connection, last)[0][0] or 0
+        return done, max(done, min(there, done + self._piece_rows))
+
+
+@contextlib.contextmanager
+def _transaction(connection: apsw.Connection) -> Iterator[apsw.Connection]:
+    """A transaction that takes no lock before it is needed, and so none at all on the index.
+
+    `BEGIN IMMEDIATE` takes the write lock of every attached database: index and text index, meant
+    to be written side by side, would wait for each other, in the end for too long. Nobody else
+    writes to the text index, so there is nothing to take early.
+    """
+    connection.execute("BEGIN")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with contextlib.suppress(apsw.Error):
+                connection.execute("ROLLBACK")
+        raise
 
 
 def open_words(path: str, now_ms: Callable[[], int]) -> apsw.Connection:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instar_threadline.record import index as indexing
 from instar_threadline.record import schema
 from instar_threadline.record.index import FILE_NAME, WORDS_FILE_NAME, Index
 from instar_threadline.record.rows import Slots, latency
+from instar_threadline.record.threadtable import ThreadTable
 from instar_threadline.record.verify import verify
 from tests.threadline.logs import DAWN, GAIL, Seen, keyring, open_log, received, sent
 
@@ -149,12 +149,11 @@ def test_a_failed_step_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
     open_log(tmp_path).record([received(str(i)) for i in range(10)])
     index = Index(tmp_path, keyring(tmp_path), lambda: 0)
 
-    class Broken:
-        def __init__(self, connection: apsw.Connection) -> None:
-            raise apsw.FullError("disk full")
+    def broken(*_: Any) -> None:
+        raise apsw.FullError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(indexing, "Projection", Broken)
+        patch.setattr(ThreadTable, "save", broken)
         with pytest.raises(apsw.FullError):
             index.catch_up()
     index.catch_up()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from instar_tokenledger.batch import Batch
@@ -21,10 +22,15 @@ NEVER = 1 << 30
 Use = tuple[int, int, int, int]
 """Session, instant, tokens, tokens of an advisor beside them."""
 
+LAST = 12
 uses = st.tuples(
-    st.integers(0, 12), st.integers(0, 40), st.sampled_from([1, 2, 3, 50]), st.sampled_from([0, 2])
+    st.integers(0, 7),
+    st.integers(0, LAST),
+    st.sampled_from([0, 1, 1, 2, 9]),
+    st.sampled_from([0, 2]),
 )
-windows = st.builds(Window, st.integers(0, 41), st.integers(0, 41))
+ledgers = st.lists(uses, min_size=6, max_size=30)
+instants = st.integers(0, LAST + 1)
 
 
 def ledger_of(found: Sequence[Use]) -> Ledger:
@@ -67,44 +73,38 @@ def shown(sessions: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [tuple(row[name] for name in names) for row in sessions]
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    st.lists(uses, max_size=40),
-    windows,
-    st.integers(1, 8),
-    st.integers(0, 14),
-    st.sampled_from([0, 4, NEVER]),
-)
-def test_any_page_is_that_part_of_the_whole_list(
-    found: list[Use], window: Window, limit: int, offset: int, deep: int
-) -> None:
+@settings(max_examples=80, deadline=None)
+@given(ledgers, instants, instants)
+@example([(0, 5, 9, 0), (1, 1, 1, 0), (1, 10, 1, 0)], 4, 7)
+@example([(0, 5, 1, 0), (1, 5, 1, 0), (1, 10, 0, 0)], 4, 7)
+def test_any_page_is_that_part_of_the_whole_list(found: list[Use], since: int, until: int) -> None:
     """Whichever way a page is found, equal sessions by name and those that a window cuts
     included."""
     ledger = ledger_of(found)
-    page = SessionQueries(ledger.connection, deep).page(window, limit, offset)
-    ledger.close()
+    window = Window(since, until)
     whole = listed(found, window)
-    assert page.total == len(whole)
-    assert shown(page.sessions) == whole[offset : offset + limit]
+    for deep in (0, 3, NEVER):
+        queries = SessionQueries(ledger.connection, deep)
+        for limit, offset in itertools.product((1, 2, 5), range(len(whole) + 2)):
+            page = queries.page(window, limit, offset)
+            assert page.total == len(whole)
+            assert shown(page.sessions) == whole[offset : offset + limit]
+    ledger.close()
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(uses, max_size=40),
-    st.integers(0, 41),
-    st.integers(0, 41),
-    st.integers(1, 8),
-    st.integers(0, 14),
-)
+@settings(max_examples=40, deadline=None)
+@given(ledgers, instants, instants)
 def test_any_page_of_quiet_sessions_is_that_part_of_the_whole_list(
-    found: list[Use], since_ms: int, until_ms: int, limit: int, offset: int
+    found: list[Use], since_ms: int, until_ms: int
 ) -> None:
     """The latest first, equal ones by name, with their tokens since an instant."""
     ledger = ledger_of(found)
-    idle = SessionQueries(ledger.connection).idle(50 - until_ms, 50, limit, offset, since_ms)
-    ledger.close()
     rows = [row for row in listed(found, Window(since_ms, NEVER)) if row[4] < until_ms]
     rows.sort(key=lambda row: (-row[4], row[0]))
     whole = [(name, tokens, last) for name, tokens, _, _, last in rows]
-    said = [(row["sessionId"], row["totalTokens"], row["lastTs"]) for row in idle]
-    assert said == whole[offset : offset + limit]
+    queries = SessionQueries(ledger.connection)
+    for limit, offset in itertools.product((1, 3), range(len(whole) + 2)):
+        idle = queries.idle(50 - until_ms, 50, limit, offset, since_ms)
+        said = [(row["sessionId"], row["totalTokens"], row["lastTs"]) for row in idle]
+        assert said == whole[offset : offset + limit]
+    ledger.close()

@@ -19,6 +19,7 @@ from instar_host.lease import Lease
 from instar_host.records import Terminal
 from instar_threadline import export
 from instar_threadline.record.lines import instant_ms
+from instar_threadline.record.problems import problem_of
 from instar_threadline.record.search import SearchPage
 from instar_threadline.record.shapes import MessageView, ThreadSummary
 from instar_threadline.record.verify import StreamVerdict, Verdict, verify
@@ -28,6 +29,8 @@ from instar_threadline.terminal import ago, clean, fitted
 
 EXPORT_PAGE = 500
 SHOW_MESSAGES = 50
+VERIFY_PROBLEMS = 10
+"""Of each direction."""
 SEARCH_BUDGET_S = 2.0
 
 
@@ -117,7 +120,7 @@ def _verify(call: _Call) -> int:
     if call.arguments.json:
         call.say_json(verdict)
     else:
-        for line in _verdict_lines(verdict):
+        for line in _verdict_lines(verdict, call):
             call.say(line)
         why = service.health().keyring_error
         if why:
@@ -210,24 +213,30 @@ def _flags(message: MessageView) -> str:
     return f"  [{', '.join(flags)}]" if flags else ""
 
 
-def _verdict_lines(verdict: Verdict) -> Iterator[str]:
+def _verdict_lines(verdict: Verdict, call: _Call) -> Iterator[str]:
     for stream in verdict.streams:
-        yield from _stream_lines(stream)
+        yield from _stream_lines(stream, call)
     yield f"integrity: {verdict.integrity}   completeness: {verdict.completeness}"
 
 
-def _stream_lines(stream: StreamVerdict) -> Iterator[str]:
+def _stream_lines(stream: StreamVerdict, call: _Call) -> Iterator[str]:
     name = "inbox" if stream.direction == "in" else "outbox"
     yield (
         f"{name}: {stream.lines} lines, {stream.chained} chained, {stream.unchained} unchained,"
         f" {stream.outside} outside the chain, {stream.bad} bad, {stream.missing} missing"
     )
-    bad = stream.first_bad
-    if bad is not None:
+    shown = stream.findings[: call.arguments.limit]
+    for finding in shown:
+        problem = problem_of(call.host.state_dir, finding)
         yield (
-            f"  first: {bad.kind} at entry {bad.n}, file {bad.segment}, byte {bad.offset}"
-            f" ({stream.finding_count} in all)"
+            f"  {problem.kind} at entry {problem.entry}, {problem.file} byte {problem.offset}:"
+            f" {problem.words}"
         )
+        if problem.excerpt:
+            yield fitted(f"    {clean(problem.excerpt)}", call.terminal.width)
+    left = stream.finding_count - len(shown)
+    if left:
+        yield f"  and {left} more; --limit shows more, --json all that are kept"
 
 
 def _instant(said: str | None, flag: str) -> int | None:
@@ -274,6 +283,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     checks = add(
         "verify", _verify, "check every line and the chain; exit 1 when something is wrong"
     )
+    checks.add_argument("--limit", type=_count, default=VERIFY_PROBLEMS, metavar="N")
     checks.add_argument("--json", action="store_true")
     out = add("export", _export, "messages as JSON lines or Markdown")
     out.add_argument("thread", nargs="?", help="one thread; all of them without it")

@@ -28,6 +28,7 @@ from instar_threadline.errors import (
 )
 from instar_threadline.messages import Message, NewMessage
 from instar_threadline.record.lines import MAX_INSTANT_MS, instant_ms
+from instar_threadline.record.problems import PAGE_PROBLEMS
 from instar_threadline.record.search import MAX_QUERY_CHARS
 from instar_threadline.record.views import PAGE_MESSAGES, PAGE_THREADS, HasTopic
 from instar_threadline.service import ThreadlineService
@@ -36,12 +37,14 @@ MAX_BODY_BYTES = 1 << 20
 MAX_THREADS = 1000
 MAX_MESSAGES = 1000
 MAX_HITS = 200
+MAX_PROBLEMS = 500
 HITS = 50
 
 THREADS = "/threadline/observability/threads"
 THREAD = "/threadline/observability/thread"
 SEARCH = "/threadline/observability/search"
 STATS = "/threadline/observability/stats"
+PROBLEMS = "/threadline/observability/problems"
 EVENTS = "/threadline/observability/events"
 MESSAGES = "/threadline/messages"
 
@@ -107,6 +110,7 @@ class ThreadlineRoutes:
             ),
             _get(SEARCH, self.search, "messages that contain a text", _SEARCH_PARAMETERS),
             _get(STATS, self.stats, "figures, integrity, completeness, health"),
+            _get(PROBLEMS, self.problems, "every bad or missing record, in order", _PROBLEMS_PAGE),
             Route(
                 method="GET",
                 path=EVENTS,
@@ -211,6 +215,13 @@ class ThreadlineRoutes:
             }
         )
 
+    def problems(self, request: Request) -> Response:
+        """`{problems, count, total, nextCursor}`."""
+        limit = whole_parameter(request, "limit", PAGE_PROBLEMS, low=1, high=MAX_PROBLEMS)
+        start = whole_parameter(request, "cursor", 0, low=0, high=1_000_000)
+        page = self._ask(lambda: self._service.problems.page(limit=limit, start=start))
+        return json_response(msgspec.to_builtins(page))
+
     async def events(self, request: Request) -> Response:
         """A stream of what becomes visible."""
         del request
@@ -234,8 +245,9 @@ class ThreadlineRoutes:
 
     async def _stream(self) -> AsyncIterator[bytes]:
         yield b"retry: 2000\n\n"
-        async for frame in self._service.events.subscribe():
-            yield frame
+        async with self._service.follower.following():
+            async for frame in self._service.events.subscribe():
+                yield frame
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         self._service.freshen()
@@ -323,6 +335,7 @@ _THREADS_PARAMETERS = (
     _limit(MAX_THREADS),
     _CURSOR,
 )
+_PROBLEMS_PAGE = (_limit(MAX_PROBLEMS), _CURSOR)
 _PAGE = (
     _limit(MAX_MESSAGES),
     Parameter(name="before", summary="`olderCursor` of the answer before"),

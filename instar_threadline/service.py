@@ -21,10 +21,12 @@ from instar_host.store.errors import StoreError
 from instar_threadline.bridge.settings import BridgeSettingsStore
 from instar_threadline.config import SECTION, RecordSettings
 from instar_threadline.errors import LogUnavailable
+from instar_threadline.following import Follower
 from instar_threadline.record.index import Index, Progress
 from instar_threadline.record.keyring import Keyring, open_keyring, read_keyring
 from instar_threadline.record.layout import FOLDER
 from instar_threadline.record.log import MessageLog
+from instar_threadline.record.problems import Problems
 from instar_threadline.record.readers import Readers
 from instar_threadline.record.search import Search
 from instar_threadline.record.views import Views
@@ -65,6 +67,10 @@ class ThreadlineService:
         self.events = Broadcast()
         self.files = StateFiles(os.path.join(host.state_dir, FOLDER))
         self.readers = Readers(host.state_dir)
+        self.problems = Problems(self.readers, host.state_dir)
+        self.follower = Follower(
+            self.readers, host.holds_lease, lambda: self.events.publish({}, "changed")
+        )
         self.bridge_settings = BridgeSettingsStore(host.config, host.state_dir, host.clock)
         self.recorder = Recorder(
             self._message_log,
@@ -158,6 +164,7 @@ class ThreadlineService:
             self._closed = True
             self._drop_index()
         self.events.close()
+        self.follower.close()
         self.readers.close()
         with self._opening:
             if self._log is not None:

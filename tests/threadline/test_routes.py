@@ -9,14 +9,25 @@ from typing import Any
 
 import pytest
 
+from instar_host.lease import Lease
 from instar_host.testing_web import RunHost, RunningHost
 from instar_threadline.plugin import ThreadlinePlugin
-from tests.threadline.logs import DAWN, GAIL, original_line, write_original
+from instar_threadline.record.index import Index
+from tests.threadline.logs import (
+    DAWN,
+    GAIL,
+    keyring,
+    open_log,
+    original_line,
+    received,
+    write_original,
+)
 from tests.threadline.test_settings import DEFAULTS
 
 CONFIG = "/threadline/telegram-bridge/config"
 THREADS = "/threadline/observability/threads"
 SEARCH = "/threadline/observability/search"
+PROBLEMS = "/threadline/observability/problems"
 MESSAGES = "/threadline/messages"
 HANG_S = 20.0
 
@@ -54,6 +65,7 @@ def threads(app: RunningHost, count: int = 1) -> list[Any]:
     [
         ("GET", THREADS), ("GET", THREADS + "/t-1"), ("GET", "/threadline/observability/thread"),
         ("GET", SEARCH), ("GET", "/threadline/observability/stats"), ("POST", MESSAGES),
+        ("GET", PROBLEMS),
         ("GET", "/threadline/observability/events"), ("GET", CONFIG), ("PATCH", CONFIG),
     ],
 )  # fmt: skip
@@ -136,7 +148,8 @@ def test_a_search_has_the_keys_of_the_reference(app: RunningHost) -> None:
         (THREADS, {"hasTopic": "maybe"}), (THREADS, {"since": "x"}), (THREADS, {"limit": "0"}),
         (THREADS, {"cursor": "no"}), (SEARCH, {"q": "abc", "limit": "10abc"}),
         (SEARCH, {"q": "abc", "limit": "201"}), (SEARCH, {"q": "x" * 501}),
-        ("/threadline/observability/thread", {}),
+        ("/threadline/observability/thread", {}), (PROBLEMS, {"limit": "501"}),
+        (PROBLEMS, {"cursor": "next"}),
     ],
 )  # fmt: skip
 def test_a_bad_parameter_is_a_400(app: RunningHost, path: str, params: dict[str, str]) -> None:
@@ -168,6 +181,46 @@ def test_the_files_of_the_original_are_shown(run_host: RunHost, state_dir: Path)
     stats = app.client.get("/threadline/observability/stats").json()
     integrity = stats["integrity"]
     assert (integrity["integrity"], integrity["completeness"]) == ("ok", "unknown")
+
+
+def test_bad_records_are_listed_over_http(run_host: RunHost, state_dir: Path) -> None:
+    """Each with its place and its bytes; what cannot be decoded is replaced, nothing is markup."""
+    write_original(state_dir, [original_line("in", "a-token-for-tests"), b"<b>\xff\n", b"{}\n"])
+    app = run_host([ThreadlinePlugin()])
+    threads(app)
+    answer = app.client.get(PROBLEMS, params={"limit": "1"}).json()
+    assert (answer["count"], answer["total"], answer["nextCursor"]) == (1, 2, "1")
+    first = answer["problems"][0]
+    assert (first["kind"], first["file"]) == ("unreadable", "inbox.jsonl.active")
+    assert first["excerpt"] == "<b>\ufffd"
+    rest = app.client.get(PROBLEMS, params={"cursor": "1"}).json()
+    assert [one["excerpt"] for one in rest["problems"]] == ["{}"]
+    assert rest["nextCursor"] is None
+
+
+def test_a_process_that_only_reads_tells_of_news_too(run_host: RunHost, state_dir: Path) -> None:
+    """Whoever looks at a host without the lease is told that another process added something."""
+    lease = Lease(state_dir)
+    assert lease.try_acquire()
+    log = open_log(state_dir, token="a-token-for-tests")
+    log.record([received("before", id="m-1")])
+    index = Index(state_dir, keyring(state_dir, "a-token-for-tests"), lambda: 0)
+    index.catch_up()
+    app = run_host([ThreadlinePlugin()])
+    assert threads(app)
+    health = app.client.get("/threadline/observability/stats").json()["health"]
+    assert health["writes"] is False
+    with app.client.stream("GET", "/threadline/observability/events") as stream:
+        lines = stream.iter_lines()
+        number = 1
+        for line in lines:  # a comment or an event a second at most; each brings another message
+            if line.startswith("event: changed"):
+                break
+            number += 1
+            log.record([received("later", id=f"m-{number}")])
+            index.catch_up()
+    index.close()
+    lease.release()
 
 
 def test_settings_on_a_fresh_agent(app: RunningHost) -> None:

@@ -68,8 +68,8 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
 class _Cursor(msgspec.Struct):
     """How far each conversation was read."""
 
-    floor_ns: int = 0
-    """A conversation without a mark that has not changed since then was read to its end."""
+    floor: tuple[int, str] = (0, "")
+    """A conversation without a mark, and not after this one by change and name, was read whole."""
     files: dict[str, _Kept] = msgspec.field(default_factory=dict)
 
     def keep(self, name: str, mark: Mark) -> None:
@@ -77,9 +77,10 @@ class _Cursor(msgspec.Struct):
 
     def trim(self) -> None:
         """Forget the marks of those that have not changed for longest."""
-        oldest = sorted(self.files, key=lambda name: self.files[name].ctime_ns)
-        for name in oldest[: max(0, len(oldest) - KEPT_FILES)]:
-            self.floor_ns = max(self.floor_ns, self.files.pop(name).ctime_ns)
+        oldest = sorted((kept.ctime_ns, name) for name, kept in self.files.items())
+        for place in oldest[: max(0, len(oldest) - KEPT_FILES)]:
+            self.floor = max(self.floor, place)
+            del self.files[place[1]]
 
 
 class _Pull:
@@ -216,7 +217,7 @@ def _waiting(root: Root, kept: _Cursor) -> list[tuple[str, os.stat_result]]:
 def _is_new(kept: _Cursor, name: str, found: os.stat_result) -> bool:
     known = kept.files.get(name)
     if known is None:
-        return found.st_ctime_ns > kept.floor_ns
+        return (found.st_ctime_ns, name) > kept.floor
     return not unchanged(known.mark(), found)
 
 

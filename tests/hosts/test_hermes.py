@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.hosts import agents, fake_model, laws
+from tests.hosts.databases import is_whole
 from tests.hosts.inhabited import Inhabited
 from tests.hosts.programs import until
 from tests.threadline.bridge.fake_bot_api import GROUP, BotApi
@@ -36,6 +37,7 @@ def test_its_own_usage_grows_and_never_doubles(hermes: Inhabited) -> None:
         hermes.end(site.program)
         hermes.more = {}
         assert "today" not in hermes.run("instar", "tokens", "summary")
+    assert is_whole(hermes.config_file.parent / "state.db")
 
 
 def turns(host: Inhabited, model: fake_model.ModelServer) -> int:

@@ -9,6 +9,7 @@ import apsw
 import pytest
 
 from tests.hosts import agents, lock_holder
+from tests.hosts.databases import is_locked, is_whole
 from tests.hosts.inhabited import Inhabited
 from tests.hosts.programs import Site, until
 
@@ -48,8 +49,8 @@ def test_a_transaction_of_the_gateway_keeps_its_lock_while_we_read(
     assert not is_locked(database), "a lost lock would not have been noticed"
     tell(told, "release", "released", site)
     hermes.end(site.program)
+    assert is_whole(database)
     connection = apsw.Connection(str(database))
-    assert connection.pragma("integrity_check") == "ok"
     titles = connection.execute("SELECT title FROM sessions").fetchall()
     assert titles == [("from the held transaction",)]
     connection.close()
@@ -64,16 +65,3 @@ def runs(site: Site) -> int:
     """How often our look at Hermes's usage has run."""
     [found] = [one["runs"] for one in site.get("/plugins")["ticks"] if one["name"] == TICK]
     return int(found)
-
-
-def is_locked(path: Path) -> bool:
-    """Whether another process may not write there."""
-    connection = apsw.Connection(str(path))
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    except apsw.BusyError:
-        return True
-    finally:
-        connection.close()
-    return False

@@ -218,6 +218,19 @@ def test_the_cursor_stays_small(home: HermesHome, monkeypatch: pytest.MonkeyPatc
     assert texts(reader.pull()) == ["text 0", "late"]
 
 
+def test_conversations_of_one_instant_are_all_read(
+    home: HermesHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock of files is coarse: marks that are let go of hide no neighbour of the same tick."""
+    monkeypatch.setattr(hermes, "KEPT_FILES", 1)
+    monkeypatch.setattr(hermes, "PULL_FILES", 1)
+    for number in range(50):
+        home.persist(f"ctx-{number}", "user", f"text {number}")
+    instants = {path.stat().st_ctime_ns for path in home.folder.iterdir()}
+    found = texts(Reader(home).pull())
+    assert sorted(found) == sorted(f"text {number}" for number in range(50)), len(instants)
+
+
 def test_more_conversations_than_one_pull_opens(
     home: HermesHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,10 +47,10 @@ def serve(arguments: argparse.Namespace, host: HostContext, terminal: Terminal) 
     )
     with _signals() as stop, _polite_threads():
         if not arguments.sample:
-            return serve_until(stop, options, host, terminal)
+            return serve_until(stop, options, host, terminal, _settle_memory)
         with sample_host(host) as sample:
             print("A made-up sample; nothing of yours is read or written.", file=terminal.out)
-            return serve_until(stop, options, sample, terminal)
+            return serve_until(stop, options, sample, terminal, _settle_memory)
 
 
 def serve_until(
@@ -82,7 +82,6 @@ def serve_until(
         while not (stop.is_set() or runtime.wait_ready(LOOK_S)):
             pass  # plugins still load; a signal may end the wait
         if not stop.is_set():
-            _settle_memory()
             _greet(options, host, terminal, address, policy.token)
             ready(address)
         _watch(runtime.lease_status, stop, terminal)
@@ -227,7 +226,7 @@ def _watch(lease: Callable[[], Any], stop: threading.Event, terminal: Terminal) 
         stop.wait(LOOK_S)
 
 
-def _settle_memory() -> None:
+def _settle_memory(_address: str) -> None:
     """Take what start-up made out of the garbage collector's sight.
 
     It stays for as long as the process, and walking over it holds the interpreter: measured at the

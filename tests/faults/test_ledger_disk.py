@@ -95,8 +95,8 @@ def test_power_cuts(quick_path: Path, tree: Corpus) -> None:
 @pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_many_power_cuts(quick_path: Path, tree: Corpus) -> None:
-    """D3: the same for hundreds of moments."""
-    power_cuts(quick_path, tree, 300)
+    """D3: the same for a thousand moments."""
+    power_cuts(quick_path, tree, 1_000)
 
 
 def failing_disk(quick_path: Path, tree: Corpus, fault: Fault, every: int) -> int:

@@ -30,7 +30,7 @@ from tests.faults.ledgers import (
 from tests.faults.vfs import FaultyVFS, Operation
 from tests.tokenledger.homes import EVER, said, true_answers
 
-KILLS = 50
+KILLS = 200
 DAYS = 30
 YEAR_MS = 365 * DAY_MS
 
@@ -62,17 +62,17 @@ def killed_scan(database: Path, claude: Path, rng: random.Random, step_bytes: in
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-def test_fifty_kills_lose_and_double_nothing(quick_path: Path) -> None:
+def test_two_hundred_kills_lose_and_double_nothing(quick_path: Path) -> None:
     """D1, I1, I2: each kill comes after the marks have moved and before the end; then the truth."""
     claude, database = quick_path / "claude", quick_path / "state" / "ledger.db"
-    corpus = build(claude, seed=50, sessions=90, scale="mixed", damaged=False)
+    corpus = build(claude, seed=50, sessions=360, scale="mixed", damaged=False)
     rng = random.Random(50)
     step_bytes = total_of(claude) // (KILLS * 6)
     reached = [0]
     for kill in range(KILLS):
         assert killed_scan(database, claude, rng, step_bytes), f"kill {kill} came too late"
         reached.append(read_so_far(database))
-        if kill % 10 == 0:
+        if kill % 20 == 0:
             ledger = opened(database)
             assert_rows_are_what_marks_imply(ledger.connection)
             ledger.close()

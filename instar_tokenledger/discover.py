@@ -26,6 +26,8 @@ class Listing(msgspec.Struct, kw_only=True):
     """Names of transcripts."""
     folders: list[bytes] = msgspec.field(default_factory=list)
     """Names of folders that may hold some."""
+    links: int = 0
+    """Entries left alone because they are links; what they lead to is none of ours to read."""
     gone: bool = False
     errors: list[str] = msgspec.field(default_factory=list)
     """Why some of it, or all of it, could not be seen."""
@@ -112,6 +114,8 @@ def _sort_in(source: TokenSource, entry: os.DirEntry[str], prefix: bytes, listin
         if entry.is_dir(follow_symlinks=False):
             if source.descends(prefix + name):
                 listing.folders.append(name)
+        elif entry.is_symlink():
+            listing.links += source.selects(prefix + name) or source.descends(prefix + name)
         elif source.selects(prefix + name) and entry.is_file(follow_symlinks=False):
             listing.files.append(name)
     except FileNotFoundError:

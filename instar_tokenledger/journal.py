@@ -23,10 +23,10 @@ MIB = 1 << 20
 
 
 def log_bytes(path: str) -> int:
-    """Size of the ledger's log, by stat alone."""
+    """Size of the ledger's log, by stat alone; 0 where there is none, or none to be seen."""
     try:
         return os.stat(path + "-wal").st_size
-    except FileNotFoundError:
+    except OSError:  # whatever is wrong there, writing says it better
         return 0
 
 

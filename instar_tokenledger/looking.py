@@ -29,6 +29,8 @@ SETTLED_MS = 2_000
 apart."""
 LIST_ALL_S = 15 * 60
 """Every folder is listed this often, whatever its times say: some file systems tell them late."""
+LINK = "symlink"
+"""What links in a tree, which are never followed, are counted under."""
 UNTELLABLE = "\ufffd".encode()
 """What a watch puts for bytes of a name that are no text."""
 
@@ -59,6 +61,8 @@ class Folder(msgspec.Struct, eq=False, gc=False):
     stamp: int = 0
     """What its stat showed when it was listed; 0: to be listed."""
     readable: bool = True
+    links: int = 0
+    """Links that it held when it was listed."""
 
 
 class Look:
@@ -115,6 +119,9 @@ class Look:
                     yield
         finally:
             self._close_root()
+        links = sum(folder.links for folder in self._folders if folder is not None)
+        if links:
+            self.errors[LINK] = links
         yield from self._look_at_files(self._catalog)
         self._catalog.line_up(whole=True)
 
@@ -238,6 +245,7 @@ class Look:
             self._failed(why)
         if listing.gone:
             return 0
+        folder.links = listing.links
         for name in listing.folders:
             self._folder_at(tree, folder.path + name + b"/")
         new = set(listing.files)

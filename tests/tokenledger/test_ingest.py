@@ -211,15 +211,18 @@ def test_odd_files_are_never_opened(home: LedgerHome) -> None:
 
 
 def test_links_lead_nowhere(home: LedgerHome) -> None:
-    """T11: neither a linked file nor a linked folder is followed out of the root."""
+    """T11: neither a linked file nor a linked folder is followed out of the root; both count."""
     outside = home.claude.parent / "outside"
     outside.mkdir()
     (outside / "secret.jsonl").write_bytes(one(1) + b"\n")
     home.write(f"{FOLDER}/fine.jsonl", one(2))
     (home.claude / FOLDER / "link.jsonl").symlink_to(outside / "secret.jsonl")
     (home.claude / "projects" / "linked").symlink_to(outside)
-    home.scan()
+    for _ in range(2):  # they count for as long as they are there
+        assert home.scan().errors == {"symlink": 2}
     assert home.summary()["eventCount"] == 1
+    (home.claude / "projects" / "linked").unlink()
+    assert home.scan().errors == {"symlink": 1}
 
 
 def test_a_root_that_is_a_link_is_fine(home: LedgerHome) -> None:

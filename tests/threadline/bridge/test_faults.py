@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from instar_threadline.bridge.render import REPEAT_MARK
+from instar_threadline.bridge.rows import Row, key_of
+from instar_threadline.bridge.schema import lane_of
 from tests.threadline.bridge.fake_bot_api import BotApi, Fault, RefusedError
 from tests.threadline.bridge.law import check_everything_arrived
-from tests.threadline.bridge.world import ApiTransport, World
+from tests.threadline.bridge.world import DAWN, ApiTransport, World
 
 pytest_plugins = ["instar_host.testing"]
 
@@ -208,6 +210,31 @@ def test_a_backlog_behind_a_pause_of_an_hour(world: World) -> None:
     for thread in range(4):
         mine = positions[thread::4]
         assert mine == sorted(mine)
+
+
+@pytest.mark.faults
+def test_q5_a_live_message_passes_a_hundred_thousand(world: World) -> None:
+    """Q5: behind 100,000 messages of history a live one arrives within five seconds."""
+    rows = [
+        Row(
+            target="telegram",
+            lane=lane_of(f"t{number % 20}"),
+            key=key_of("history", number),
+            thread_id=f"t{number % 20}",
+            direction="in",
+            fingerprint=DAWN,
+            body=f"history {number}",
+            queued_at_ms=0,
+            history=True,
+        )
+        for number in range(100_000)
+    ]
+    assert world.outbox.add(rows) == 100_000
+    world.run(60)
+    world.say("live", "fresh", counterparty="ffff0000ffff0000")
+    world.run(5)
+    assert "live" in world.shown()
+    assert world.waiting() > 90_000
 
 
 def test_a_port_that_raises_anything_is_unclear(world: World) -> None:

@@ -95,13 +95,13 @@ def _row(status: PluginStatus) -> tuple[str, str, str, str]:
 HOST_COMMANDS = (
     Command(
         name="serve",
-        summary="Serve the dashboard and the API",
+        summary="serve the dashboard and the API",
         configure=_configure_serve,
         run=_run_serve,
     ),
     Command(
         name="open",
-        summary="Print the link of the dashboard that is served now",
+        summary="print the link of the dashboard that is served now",
         configure=lambda _parser: None,
         run=_run_open,
     ),

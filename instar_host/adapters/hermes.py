@@ -87,7 +87,7 @@ def _configure_command(parser: argparse.ArgumentParser) -> None:
         "instar_arguments",
         nargs=argparse.REMAINDER,
         metavar="...",
-        help="as for `instar`: `hermes instar tokens summary`, `hermes instar open`",
+        help="as for `instar`: `hermes instar open`; `hermes instar` alone lists what there is",
     )
 
 

@@ -15,6 +15,8 @@ from urllib.parse import parse_qsl
 
 from tests.threadline.bridge.fake_bot_api import BotApi, Fault, RefusedError
 
+DRIP_S = 0.15
+
 
 class BotServer(ThreadingHTTPServer):
     """Serves one `BotApi`. `faults` are spent on writing calls, first in first out (None:
@@ -96,8 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
             if refused.parameters:
                 answer["parameters"] = refused.parameters
             fault = None
-        if fault is None or fault == "slow":
+        if fault is None:
             self._answer(status, answer)
+        elif fault == "slow":
+            self._drip(json.dumps(answer).encode())
         else:
             self._fail(fault)
 
@@ -118,6 +122,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{")
             self.wfile.flush()
             self._reset()
+
+    def _drip(self, body: bytes) -> None:
+        """An answer in pieces, each well within the patience of a client, all together beyond."""
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        step = len(body) // 5 + 1
+        for start in range(0, len(body), step):
+            self.wfile.write(body[start : start + step])
+            self.wfile.flush()
+            self.server.release.wait(DRIP_S)
 
     def _reset(self) -> None:
         linger = struct.pack("ii", 1, 0)

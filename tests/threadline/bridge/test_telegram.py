@@ -187,6 +187,24 @@ def test_what_nobody_knows_is_ambiguous_and_not_repeated(
     assert len(api.group.messages) == ("after" in fault or fault in ("half-answer", "garbage"))
 
 
+def test_a_slow_answer_is_an_answer(client: TelegramClient, server: BotServer, api: BotApi) -> None:
+    """While something comes, the client waits, however long the whole takes."""
+    server.faults.append("slow")
+    assert client.send(None, HELLO, silent=True).message_id == 2
+    assert len(api.group.messages) == 1
+
+
+def test_what_lands_late_was_ambiguous(
+    client: TelegramClient, server: BotServer, api: BotApi
+) -> None:
+    """A server that takes effect after its client was told nothing: unclear, never "not sent"."""
+    server.faults.append("late")
+    with pytest.raises(Ambiguous):
+        client.send(None, HELLO, silent=True)
+    assert server.late.acquire(timeout=30)
+    assert len(api.group.messages) == 1
+
+
 def test_a_server_that_is_not_there_is_not_sent(server: BotServer) -> None:
     """A refused connection provably carried nothing."""
     gone = TelegramClient(

@@ -49,7 +49,7 @@ def without_estimate(answers: dict[str, Any]) -> dict[str, Any]:
 def test_any_way_of_meeting_the_rows_gives_the_truth(
     seed: int, count: int, ids: int, files: int
 ) -> None:
-    """Rows in any order, files, batches and commits, some met twice: the oracle's answers."""
+    """L11: rows in any order, files, batches and commits, some met twice: the oracle's answers."""
     rng = random.Random(seed)
     arrangement = arranged(random_rows(rng, count, ids=ids), rng, files=files)
     ledger = ledger_of(arrangement.pieces, rng)

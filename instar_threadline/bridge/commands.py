@@ -188,7 +188,8 @@ def _letters(call: Call) -> int:
             number = int(next(iter(sender.post(path, {"ids": ids}).values())))
         else:
             number = (call.control.retry if retries else call.control.drop)(ids)
-    call.say(f"{number} dead letters {'queued again' if retries else 'dropped'}")
+    done = "queued again" if retries else "dropped"
+    call.say(f"{_many(number, 'dead letter')} {done}" if number else "there is no such dead letter")
     return 0 if number else 1
 
 
@@ -200,7 +201,7 @@ def _drop_queue(call: Call) -> int:
             number = int(sender.post(routes.DROP, {"waiting": waiting})["dropped"])
         else:
             number = call.control.drop_waiting(history_only=history_only)
-    call.say(f"{number} waiting messages dropped")
+    call.say(f"{_many(number, 'waiting message')} dropped")
     return 0
 
 

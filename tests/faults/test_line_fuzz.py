@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import random
 import re
 import subprocess
@@ -51,7 +52,8 @@ def fuzzer(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_minute_of_coverage_guided_fuzzing(tmp_path: Path) -> None:
     """L1: what atheris finds from the fixtures' lines on gets no exception out."""
     if importlib.util.find_spec("atheris") is None:
-        assert os.environ.get("CI") != "true", "pip install '.[fuzz]'"
+        wheels = (sys.platform, platform.machine()) == ("linux", "x86_64")
+        assert os.environ.get("CI") != "true" or not wheels, "pip install '.[fuzz]'"
         pytest.skip("atheris is not installed: pip install '.[fuzz]'")
     sown = fuzzer("--sow", tmp_path / "seeds", tmp_path / "home")
     assert sown.returncode == 0, sown.stderr

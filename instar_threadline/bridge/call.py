@@ -11,8 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import msgspec
-
+from instar_host import calls
 from instar_host.errors import InstarError
 from instar_host.lease import Lease
 from instar_host.records import Terminal
@@ -24,20 +23,13 @@ POLL_S = 2.0
 """Between two looks at a process that works."""
 
 
-class Call:
-    """One call: its arguments, its bridge, and where its answer goes."""
+class Call(calls.Call[Bridge]):
+    """One call over the bridge."""
 
     def __init__(self, arguments: argparse.Namespace, bridge: Bridge, terminal: Terminal) -> None:
-        self.arguments = arguments
+        super().__init__(arguments, bridge.host, terminal, bridge)
         self.bridge = bridge
-        self.terminal = terminal
         self.control = Control(bridge)
-
-    def say(self, line: str = "") -> None:
-        self.terminal.out.write(line + "\n")
-
-    def say_json(self, value: object) -> None:
-        self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
     @contextmanager
     def sender(self, answer_within_s: float = TIMEOUT_S) -> Iterator[RemoteHost | None]:

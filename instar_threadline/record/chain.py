@@ -15,14 +15,13 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Iterator
-from hashlib import blake2b
 from typing import Literal
 
 import msgspec
 
 from instar_threadline.messages import Direction
 from instar_threadline.record.keyring import Key, Keyring
-from instar_threadline.record.signing import CHAIN_TAG, MAC_HEX_CHARS, head_mac, packed
+from instar_threadline.record.signing import MAC_HEX_CHARS, head_mac, packed
 
 GENESIS = "0" * MAC_HEX_CHARS
 """What stands before the first entry."""
@@ -200,8 +199,9 @@ def _read_slot(raw: bytes, direction: Direction, keyring: Keyring) -> Head | Non
 
 def _mac(body: bytes, direction: Direction, previous: str, key: Key) -> str:
     # Every part but the last has a fixed length, so no two inputs are the same bytes.
-    data = CHAIN_TAG + direction.encode().ljust(4) + previous.encode() + body
-    return blake2b(data, key=key.chain, digest_size=32).hexdigest()
+    mac = key.entry_mac.copy()  # of CHAIN_TAG
+    mac.update(direction.encode().ljust(4) + previous.encode() + body)
+    return mac.hexdigest()
 
 
 def _head_mac(head: Head, direction: Direction, key: Key) -> str:

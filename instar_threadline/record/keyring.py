@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from hashlib import blake2b
 from types import MappingProxyType
 
 import msgspec
@@ -18,18 +19,29 @@ import msgspec
 from instar_host.store.errors import UnsafeFile, shown
 from instar_host.store.files import ensure_private_dir, read_bounded, write_atomic
 from instar_threadline.errors import KeyringError
-from instar_threadline.record.signing import KEY_BYTES, chain_key, derive_key, key_id
+from instar_threadline.record.signing import (
+    CHAIN_TAG,
+    KEY_BYTES,
+    MAC_HEX_CHARS,
+    LineMac,
+    chain_key,
+    derive_key,
+    key_id,
+)
 
 FILE_NAME = "keyring.json"
 MAX_FILE_BYTES = 1 << 20
 
 
-class Key(msgspec.Struct, frozen=True, kw_only=True):
+class Key(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One signing key and what is derived from it."""
 
     id: str
     line: bytes
     chain: bytes
+    line_mac: LineMac
+    entry_mac: blake2b
+    """The MAC of chain entries as far as they are all alike; to be copied, never updated."""
 
     def __repr__(self) -> str:
         return f"Key(id={self.id!r})"
@@ -77,7 +89,14 @@ def key_of_token(token: str) -> Key:
 
 def key_of_bytes(data: bytes) -> Key:
     """The key that is these 32 bytes."""
-    return Key(id=key_id(data), line=data, chain=chain_key(data))
+    chain = chain_key(data)
+    return Key(
+        id=key_id(data),
+        line=data,
+        chain=chain,
+        line_mac=LineMac(data),
+        entry_mac=blake2b(CHAIN_TAG, key=chain, digest_size=MAC_HEX_CHARS // 2),
+    )
 
 
 def open_keyring(directory: str, token: str) -> Keyring:

@@ -27,7 +27,7 @@ from instar_threadline.messages import (
     Position,
 )
 from instar_threadline.record.keyring import Key, Keyring
-from instar_threadline.record.signing import verifies, whole_text
+from instar_threadline.record.signing import verifies_under, whole_text
 
 MAX_INSTANT_MS = 8_640_000_000_000_000
 """The farthest instant a JavaScript date can name, either way."""
@@ -105,7 +105,7 @@ def integrity_of(data: bytes, line: Line, keyring: Keyring, named: str | None) -
         key = keyring.get(named)
         if key is None:
             return "unknown-key"
-        return _judged(line) if verifies(data, key.line) else "bad-mac"
+        return _judged(line) if verifies_under(data, key.line_mac) else "bad-mac"
     if not line.hmac:
         return "no-mac"
     if _signing_key(data, keyring) is None:
@@ -183,7 +183,7 @@ def same_content(text: str, in_reply_to: str | None, other: Line | Message) -> b
 
 
 def _signing_key(data: bytes, keyring: Keyring) -> Key | None:
-    return next((key for key in keyring.newest_first() if verifies(data, key.line)), None)
+    return next((key for key in keyring.newest_first() if verifies_under(data, key.line_mac)), None)
 
 
 def _judged(line: Line) -> Integrity:

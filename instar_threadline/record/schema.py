@@ -101,7 +101,7 @@ CREATE TABLE threads(
   conflicts INTEGER NOT NULL,
   mixed INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX threads_by_last ON threads(last_at DESC, id DESC);
+CREATE INDEX threads_by_last ON threads(last_at DESC, subject_id DESC);
 CREATE TABLE peers(
   peer TEXT NOT NULL,
   peer_name TEXT NOT NULL,

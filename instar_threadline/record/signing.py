@@ -30,8 +30,9 @@ KEY_ID_TAG = b"instar-threadline-key-id-1"
 MAC_HEX_CHARS = 64
 KEY_BYTES = 32
 
-_TAIL = re.compile(rb',"hmac":"([0-9a-f]{64})"\}\Z')
-_TAIL_BYTES = len(b',"hmac":""}') + MAC_HEX_CHARS
+_MEMBER = b',"hmac":"'
+_TAIL_BYTES = len(_MEMBER) + MAC_HEX_CHARS + len(b'"}')
+_SHA256_BLOCK_BYTES = 64
 _LONE = re.compile("[\ud800-\udfff]")
 _encode_json = msgspec.json.Encoder().encode
 
@@ -69,6 +70,30 @@ def whole_text(text: str) -> str:
     return _LONE.sub("\ufffd", text) if _LONE.search(text) else text
 
 
+class LineMac:
+    """HMAC-SHA256 (RFC 2104) under one key, whose share of the work is done once.
+
+    For the many lines of one key: that takes a third of the time of `hmac.digest` for each.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        """`key`: at most 64 bytes."""
+        if len(key) > _SHA256_BLOCK_BYTES:
+            raise ValueError("a key longer than a block of the hash has to be hashed first")
+        padded = key.ljust(_SHA256_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def hex(self, body: bytes) -> str:
+        """The MAC over the canonical bytes of a record."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(body)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+
 def line_mac(body: bytes, key: bytes) -> str:
     """The MAC over the canonical bytes of a record, in hex."""
     return hmac.digest(key, body, "sha256").hex()
@@ -82,26 +107,25 @@ def sign(members: Mapping[str, Any], key: bytes) -> tuple[bytes, str]:
     return body[:-1] + joint + b'"hmac":"' + mac.encode() + b'"}', mac
 
 
-def claimed_mac(line: bytes) -> str | None:
-    """The MAC that stands at the end of a line written the usual way; None for other spellings."""
-    found = _TAIL.search(line, max(0, len(line) - _TAIL_BYTES))
-    return found[1].decode() if found else None
-
-
 def verifies(line: bytes, key: bytes) -> bool:
     """Whether the MAC in `line` is this key's over everything else in it, in the order it stands.
 
     Never raises: a line that is not an object, or has no MAC, does not verify.
     """
-    claimed = claimed_mac(line)
-    if claimed is not None:
+    return verifies_under(line, LineMac(key))
+
+
+def verifies_under(line: bytes, mac: LineMac) -> bool:
+    """The same, for a key that many lines are verified with."""
+    tail = line[-_TAIL_BYTES:]
+    if tail.startswith(_MEMBER) and tail.endswith(b'"}'):  # written the usual way
         body = line[:-_TAIL_BYTES] + b"}"
-        if hmac.compare_digest(line_mac(body, key), claimed):
+        if hmac.compare_digest(mac.hex(body).encode(), tail[len(_MEMBER) : -2]):
             return True
-    return _verifies_by_meaning(line, key)
+    return _verifies_by_meaning(line, mac)
 
 
-def _verifies_by_meaning(line: bytes, key: bytes) -> bool:
+def _verifies_by_meaning(line: bytes, mac: LineMac) -> bool:
     try:
         members = json.loads(line)
         if not isinstance(members, dict):
@@ -109,7 +133,7 @@ def _verifies_by_meaning(line: bytes, key: bytes) -> bool:
         claimed = members.pop("hmac", None)
         if not isinstance(claimed, str) or not claimed.isascii():
             return False
-        return hmac.compare_digest(line_mac(canonical(members), key), claimed)
+        return hmac.compare_digest(mac.hex(canonical(members)), claimed)
     except (ValueError, TypeError, RecursionError, OverflowError):
         return False
 

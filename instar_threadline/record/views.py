@@ -90,9 +90,9 @@ class Views:
             count = f"SELECT count(*) FROM threads WHERE {where}"
             total = schema.rows(connection, count, tuple(values))[0][0]
             if cursor is not None:
-                where += " AND (last_at, id) < (?, ?)"
+                where += " AND (last_at, subject_id) < (?, ?)"
                 values += _pair(cursor)
-            query = f"{_THREADS} WHERE {where} ORDER BY last_at DESC, id DESC LIMIT ?"
+            query = f"{_THREADS} WHERE {where} ORDER BY last_at DESC, subject_id DESC LIMIT ?"
             found = schema.rows(connection, query, (*values, limit + 1))
             missing = _missing_by_tag(connection)
         rows = [_figures(row) for row in found[:limit]]
@@ -100,7 +100,7 @@ class Views:
         return ThreadPage(
             threads=tuple(self._summary(row, known, missing) for row in rows),
             total=total,
-            next_cursor=f"{last.last_at}.{last.id}" if last is not None else None,
+            next_cursor=f"{last.last_at}.{last.subject_id}" if last is not None else None,
         )
 
     def thread(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from typing import Any
 
@@ -102,6 +103,14 @@ def test_every_flipped_bit_breaks_a_line() -> None:
             flipped = bytearray(line)
             flipped[at] ^= 1 << bit
             assert not signing.verifies(bytes(flipped), KEY), (at, bit)
+
+
+@given(st.binary(max_size=64), st.binary(max_size=300))
+def test_a_prepared_key_gives_the_same_mac(key: bytes, body: bytes) -> None:
+    """What is done once a key is HMAC-SHA256, whatever the key and the body; also twice."""
+    mac = signing.LineMac(key)
+    expected = hmac.digest(key, body, "sha256").hex()
+    assert (mac.hex(body), mac.hex(body)) == (expected, expected)
 
 
 FIELD = st.one_of(st.integers(), st.binary(max_size=6), st.text(max_size=6))

@@ -1,8 +1,8 @@
 """News of the index in a process that only reads it: another one writes, and this one notices.
 
-Promises one cheap look a second, off the loop, and only while somebody listens; that a look which
-fails is simply the next one's to repeat; and that nothing is told in the process that writes, for
-it tells its own news. It knows that something was added, not what.
+Promises one cheap look a second, off the loop, and only while somebody listens; and that nothing
+is told in the process that writes, for it tells its own news. It knows that the index has come
+further in the log, not what was added.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from instar_host.workers import Workers, WorkersBusy
-from instar_threadline.errors import IndexUnavailable
-from instar_threadline.record import schema
+from instar_threadline.messages import DIRECTIONS
 from instar_threadline.record.readers import Readers
 
 EVERY_S = 1.0
@@ -36,11 +35,12 @@ class Follower:
         self._changed = changed
         self._every_s = every_s
         self._workers = Workers("threadline-follower", max_workers=1, max_waiting=1)
-        self._seen: tuple[int, int] | None = None
+        self._seen: tuple[tuple[int, int], ...] | None = None
 
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Look as long as the block lasts. Several at once cost one look."""
+        """Look at once, and then as long as the block lasts. Several at once cost one look."""
+        await self._look()
         task = asyncio.create_task(self._follow())
         try:
             yield
@@ -49,11 +49,7 @@ class Follower:
 
     def look(self) -> None:
         """Call `changed` if the index is not what it was at the last look."""
-        try:
-            with self._readers.connection() as connection:
-                now = schema.meta(connection, "filling"), schema.meta(connection, "batch")
-        except IndexUnavailable:
-            return
+        now = tuple(self._readers.covered(direction) for direction in DIRECTIONS)
         before, self._seen = self._seen, now
         if before is not None and before != now:
             self._changed()
@@ -64,7 +60,10 @@ class Follower:
 
     async def _follow(self) -> None:
         while True:
-            if not self._writes():
-                with contextlib.suppress(WorkersBusy):  # another stream has just asked
-                    await self._workers.run(self.look)
             await asyncio.sleep(self._every_s)
+            await self._look()
+
+    async def _look(self) -> None:
+        if not self._writes():
+            with contextlib.suppress(WorkersBusy):  # another stream has just asked
+                await self._workers.run(self.look)

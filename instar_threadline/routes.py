@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from instar_host.broadcast import sse
 from instar_host.endpoints import (
     SSE_HEADERS,
     HttpError,
@@ -203,13 +204,15 @@ class ThreadlineRoutes:
         )
 
     def stats(self, request: Request) -> Response:
-        """`{stats, integrity, health, sources}`."""
+        """`{stats, integrity, health, sources}`; findings one by one are `problems`."""
         del request
         views = self._service.views()
+        verdict = self._ask(views.integrity)
+        streams = (msgspec.structs.replace(one, findings=()) for one in verdict.streams)
         return json_response(
             {
                 "stats": self._ask(views.stats),
-                "integrity": msgspec.to_builtins(self._ask(views.integrity)),
+                "integrity": msgspec.structs.replace(verdict, streams=tuple(streams)),
                 "health": self._service.health(),
                 "sources": self._service.pulls.states(),
             }
@@ -246,8 +249,12 @@ class ThreadlineRoutes:
     async def _stream(self) -> AsyncIterator[bytes]:
         yield b"retry: 2000\n\n"
         async with self._service.follower.following():
+            behind = not self._service.host.holds_lease()
             async for frame in self._service.events.subscribe():
                 yield frame
+                if behind:  # what was added before this stream began is told by nobody else
+                    yield sse("changed", {})
+                    behind = False
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         self._service.freshen()

@@ -14,16 +14,17 @@ export function tags({ h }, thread) {
   ];
 }
 
-export function badges(api) {
+export function badges(api, { problems }) {
   const { h, replace, format } = api;
   const figures = h("div", { class: "figures" });
   const chips = h("p", { class: "tl-badges" });
   const notes = h("div", { class: "tl-notes" });
   const element = h("section", { class: "tl-head", "aria-label": "Overview" }, figures, chips, notes);
-  let writes = true;
+  let last = null;
 
-  function update({ stats, integrity, health }) {
-    writes = health.writes;
+  function update(answer) {
+    last = answer;
+    const { stats, integrity, health } = answer;
     replace(
       figures,
       figure("Threads", format.number(stats.threads)),
@@ -39,15 +40,25 @@ export function badges(api) {
     return h("div", { class: "figure" }, h("span", { class: "figure-label" }, label), h("span", { class: "figure-value" }, value), note && h("span", { class: "figure-note" }, note));
   }
 
-  function integrityChip({ integrity }) {
-    const words = { ok: "Integrity: every record is genuine", broken: "Integrity: broken", unknown: "Integrity: unknown keys" }[integrity];
-    return h("span", { class: "chip", "data-tone": integrity === "ok" ? "good" : "bad" }, words);
+  // A badge that has something to tell opens the list of what is wrong.
+  function badge(tone, words, { streams }) {
+    const found = streams.reduce((sum, stream) => sum + stream.findingCount, 0);
+    if (found === 0) return h("span", { class: "chip", "data-tone": tone }, words);
+    return h("button", { type: "button", class: "chip", "data-tone": tone, "aria-expanded": String(problems.isOpen()), "aria-controls": "tl-problems", onclick: show }, words);
   }
 
-  function completenessChip({ completeness, streams }) {
-    const missing = streams.reduce((sum, stream) => sum + stream.missing, 0);
-    const words = { complete: "Completeness: nothing is missing", short: `Completeness: ${missing} missing`, unknown: "Completeness: unknown for records without a chain" }[completeness];
-    return h("span", { class: "chip", "data-tone": { complete: "good", short: "bad" }[completeness] ?? null }, words);
+  function integrityChip(verdict) {
+    const words = { ok: "Integrity: every record is genuine", broken: "Integrity: broken", unknown: "Integrity: unknown keys" }[verdict.integrity];
+    return badge(verdict.integrity === "ok" ? "good" : "bad", words, verdict);
+  }
+
+  function completenessChip(verdict) {
+    const missing = verdict.streams.reduce((sum, stream) => sum + stream.missing, 0);
+    const short = missing > 0 ? `${format.number(missing)} missing` : "the count of records is gone";
+    const headless = verdict.streams.some((stream) => stream.firstBad?.kind === "head-altered");
+    const unknown = headless ? "unknown, the head is not as it was written" : "unknown for records without a chain";
+    const words = { complete: "nothing is missing", short, unknown }[verdict.completeness];
+    return badge({ complete: "good", short: "bad" }[verdict.completeness] ?? null, `Completeness: ${words}`, verdict);
   }
 
   function unverifiedChip(stats) {
@@ -58,8 +69,19 @@ export function badges(api) {
   function noteOf({ streams }) {
     const first = streams.map((stream) => stream.firstBad).find(Boolean);
     if (!first) return null;
+    const found = streams.reduce((sum, stream) => sum + stream.findingCount, 0);
     const where = `${first.direction === "in" ? "inbox" : "outbox"}, file ${first.segment}, byte ${first.offset}, entry ${first.n}`;
-    return bad("First bad record", `${first.kind} (${where}). instar threads verify tells the rest.`);
+    const all = found > 1 ? `Show all ${format.number(found)}` : "Show it";
+    return h("div", { class: "note tl-note", "data-tone": "bad" }, h("p", null, h("strong", null, "First bad record"), `: ${first.kind} (${where}).`), h("button", { type: "button", class: "button button-quiet", onclick: show }, problems.isOpen() ? "Hide the list" : all));
+  }
+
+  function show() {
+    problems.toggle();
+    redraw();
+  }
+
+  function redraw() {
+    if (last !== null) update(last);
   }
 
   function spoolNote(spool) {
@@ -76,5 +98,5 @@ export function badges(api) {
     replace(chips, h("span", { class: "chip" }, "The state of the record is not known right now"));
   }
 
-  return { element, update, unknown, reads: () => !writes };
+  return { element, update, unknown, redraw };
 }

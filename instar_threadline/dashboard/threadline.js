@@ -7,13 +7,13 @@ import { badges } from "./badges.js";
 import { bridge } from "./bridge.js";
 import { conversation } from "./conversation.js";
 import { latest } from "./latest.js";
+import { problems } from "./problems.js";
 import { results } from "./results.js";
 import { threadList } from "./threads.js";
 
 const BASE = "threadline/observability";
 const TYPING_MS = 250;
 const AGES_MS = 30_000;
-const FOLLOW_MS = 5_000;
 const PAGE = 100;
 const MOST = 1000;
 
@@ -26,7 +26,8 @@ export async function mount(root, api) {
   let older = null; // where earlier messages of it begin
   let busy = true; // no answer yet
 
-  const head = badges(api);
+  const wrong = problems(api, { closed: () => head.redraw() });
+  const head = badges(api, { problems: wrong });
   const list = threadList(api, { open: (id) => api.navigate({ thread: id }), more: showMore });
   const found = results(api, { open: (id) => api.navigate({ thread: id }), more: searchOn });
   const talk = conversation(api, { back: () => api.navigate({ thread: null }), earlier: showEarlier });
@@ -39,7 +40,7 @@ export async function mount(root, api) {
   const left = h("section", { class: "tl-left", "aria-label": "Threads" });
   const right = h("section", { class: "tl-right", "aria-label": "Conversation" }, talk.element);
   const panes = h("div", { class: "tl-panes" }, left, right);
-  replace(root, h("h1", { class: "visually-hidden" }, "Threadline"), notice, head.element, h("div", { class: "toolbar tl-tools" }, search, agent, topic), panes, card.element);
+  replace(root, h("h1", { class: "visually-hidden" }, "Threadline"), notice, head.element, wrong.element, h("div", { class: "toolbar tl-tools" }, search, agent, topic), panes, card.element);
   replace(left, api.loading());
 
   const asking = { list: latest(), thread: latest(), search: latest(), stats: latest() };
@@ -185,7 +186,6 @@ export async function mount(root, api) {
   document.addEventListener("visibilitychange", () => changed(), { signal: api.signal });
   const timers = [
     setInterval(() => (list.ages(), talk.ages()), AGES_MS),
-    setInterval(() => head.reads() && changed(), FOLLOW_MS), // another process writes: its news is not told here
   ];
   api.signal.addEventListener("abort", () => [...timers, soon, typing].forEach(clearTimeout));
   api.onNavigate(follow);

@@ -9,9 +9,11 @@ from urllib.parse import quote
 import pytest
 
 import instar_threadline
+from instar_host.lease import Lease
 from instar_host.testing_web import TOKEN, RunHost, RunningHost
 from instar_threadline.plugin import ThreadlinePlugin
-from tests.threadline.logs import DAWN, GAIL, open_log, received, sent
+from instar_threadline.record.index import Index
+from tests.threadline.logs import DAWN, GAIL, keyring, open_log, received, sent
 from tests.web.browsers import NARROW, WIDE
 from tests.web.conftest import OpenTab
 from tests.web.test_assets import MARKUP
@@ -156,6 +158,57 @@ def test_whatever_a_peer_writes_is_text(
         assert page.locator(".tl-text").text_content() == seen(text)
         assert page.locator(".tl-talk h2").text_content() == seen(text)
     assert tab.overflow_px() == 0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
+def test_the_integrity_badge_opens_the_list_of_bad_records(
+    run_host: RunHost, state_dir: Path, open_tab: OpenTab, size: tuple[int, int]
+) -> None:
+    """Every bad line with its place and its bytes, which stay text; the list pages and closes."""
+    log = open_log(state_dir, token=TOKEN)
+    log.record([received(f"text {i}", id=f"m-{i}") for i in range(60)])
+    log.close()
+    path = state_dir / "threadline" / "inbox.jsonl.active"
+    hostile = "".join(f"<img src=x onerror=alert({i})>\u202e\x1b[31m\n" for i in range(60))
+    path.write_bytes(path.read_bytes().replace(b"text 7", b"TEXT 7") + hostile.encode())
+    tab = open_tab(run_host([ThreadlinePlugin()]), size=size)
+    page = tab.open("tab=threadline")
+    page.get_by_role("button", name="Integrity: broken").click()
+    items = page.locator(".tl-problems > li")
+    items.nth(49).wait_for()
+    page.get_by_role("region", name="What is wrong").get_by_role("button", name="Show more").click()
+    items.nth(60).wait_for()
+    assert "TEXT 7" in items.first.inner_text()
+    assert items.nth(1).locator("pre").text_content() == seen(hostile.splitlines()[0])
+    assert tab.overflow_px() == 0
+    page.get_by_role("button", name="Close").click()
+    items.first.wait_for(state="hidden")
+    assert page.get_by_role("button", name="Integrity: broken").get_attribute("aria-expanded") == (
+        "false"
+    )
+
+
+@pytest.mark.browser
+def test_a_message_arrives_by_itself_where_another_process_writes(
+    run_host: RunHost, state_dir: Path, open_tab: OpenTab
+) -> None:
+    """A tab on a host that only reads shows what the host with the lease has taken in."""
+    log, keys = open_log(state_dir, token=TOKEN), keyring(state_dir, TOKEN)
+    log.record([received("before")])
+    lease = Lease(state_dir)
+    assert lease.try_acquire()
+    index = Index(state_dir, keys, lambda: 0)
+    index.catch_up()
+    page = open_tab(run_host([ThreadlinePlugin()])).open("tab=threadline&thread=t-1")
+    page.locator(".tl-text").get_by_text("before").wait_for()
+    page.get_by_text("Another process keeps the index").wait_for()
+    with page.expect_response("**/observability/thread?threadId=t-1*"):
+        log.record([received("just now")])
+        index.catch_up()
+    page.locator(".tl-text").get_by_text("just now").wait_for()
+    index.close()
+    lease.release()
 
 
 @pytest.mark.browser

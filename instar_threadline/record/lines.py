@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -33,6 +33,8 @@ MAX_INSTANT_MS = 8_640_000_000_000_000
 """The farthest instant a JavaScript date can name, either way."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_PLAIN = datetime(1970, 1, 1)  # noqa: DTZ001 - in UTC by what is added to it
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999
 
 
 class Line(msgspec.Struct, kw_only=True, gc=False):
@@ -77,7 +79,8 @@ def read_line(data: bytes) -> Line | str:
 
 
 def instant_ms(text: str) -> int | None:
-    """The instant that an ISO 8601 text names, in milliseconds since 1970; None if it names none.
+    """The instant that an ISO 8601 text names, in milliseconds since 1970; None if it names none,
+    or one that is outside the years 1 to 9999 in UTC and could not be shown.
 
     A text without a zone is taken as UTC.
     """
@@ -87,16 +90,14 @@ def instant_ms(text: str) -> int | None:
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
-    try:
-        return round((at - _EPOCH).total_seconds() * 1000)
-    except OverflowError:
-        return None
+    at_ms = round((at - _EPOCH).total_seconds() * 1000)
+    return at_ms if _FIRST_MS <= at_ms <= _LAST_MS else None
 
 
 def iso_instant(at_ms: int) -> str:
     """An instant as the log writes it: `2026-05-01T10:00:00.000Z`."""
     seconds, ms = divmod(at_ms, 1000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms:03d}Z"
+    return f"{(_EPOCH_PLAIN + timedelta(0, seconds)).isoformat()}.{ms:03d}Z"
 
 
 def integrity_of(data: bytes, line: Line, keyring: Keyring, named: str | None) -> Integrity:

@@ -251,6 +251,23 @@ def test_pages_cover_everything_once(tmp_path: Path, see: See) -> None:
     assert len(texts) == 10
 
 
+@pytest.mark.parametrize(
+    "timestamp",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.9999Z", "9999-12-31T23:59:59-14:00"],
+)
+def test_no_instant_of_a_peer_breaks_a_view(tmp_path: Path, see: See, timestamp: str) -> None:
+    """An instant beyond the years that can be written is none: the peer chose it, all would
+    suffer."""
+    log = open_log(tmp_path)
+    log.record([received("a"), received("b", timestamp=timestamp)])
+    seen = see()
+    detail = seen.views.thread("t-1")
+    assert detail is not None
+    assert [m.at for m in detail.messages if m.text == "b"] == [""]
+    assert len(seen.views.threads().threads) == 1
+    assert seen.views.stats().messages == 2
+
+
 def test_many_messages_of_one_instant(tmp_path: Path, see: See) -> None:
     """S6: equal times are no trouble: all are there, in the order of the log near enough."""
     open_log(tmp_path).record([received(f"m {i}") for i in range(500)])

@@ -48,12 +48,14 @@ class Program:
         assert not self.is_left(), f"something still runs\n{self.output()}"
 
     def kept_waiting_s(self) -> float:
-        """How long its busiest thread has waited for a processor: not its own fault."""
-        found = [0]
+        """How long its threads have waited for a processor, one after the other: nothing where one
+        is free, and not its own fault where none is.
+        """
+        waited_ns = 0
         for path in glob(f"/proc/{self.process.pid}/task/*/schedstat"):
             with suppress(OSError):  # a thread that has just ended
-                found.append(int(Path(path).read_text(encoding="ascii").split()[1]))
-        return max(found) / 1e9
+                waited_ns += int(Path(path).read_text(encoding="ascii").split()[1])
+        return waited_ns / 1e9
 
     def is_left(self) -> bool:
         """Whether a process of its group lives."""

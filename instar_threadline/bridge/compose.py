@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from instar_threadline.bridge.flight import Flight
 from instar_threadline.bridge.greeting import greeting, is_due
+from instar_threadline.bridge.hygiene import clean_name
 from instar_threadline.bridge.outbox import Which
 from instar_threadline.bridge.render import (
     REPEAT_MARK,
@@ -192,7 +193,7 @@ class Composer:
         if row.thread_id == HUB_THREAD:
             return "" if row.kind == "banner" else "no thread"
         known = self._topics.find(self._name, row.thread_id)
-        return known.name if known is not None else row.thread_id[:40]
+        return known.name if known is not None else clean_name(row.thread_id, 40)
 
 
 def marked(piece: Piece) -> Piece:

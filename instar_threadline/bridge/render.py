@@ -229,8 +229,8 @@ def _draw(
     canvas: _Canvas, entry: Entry, layout: Layout, text: str, *, with_label: bool, mark: str = ""
 ) -> None:
     if entry.thread_label and with_label:
-        label = clean_name(entry.thread_label, MAX_TOPIC_NAME) or "a thread"
-        canvas.add("🧵 " + defang(label) + "\n", "bold", tail=1)
+        label = shorten(" ".join(clean_body(entry.thread_label).split()), MAX_TOPIC_NAME)
+        canvas.add("🧵 " + defang(label or "a thread") + "\n", "bold", tail=1)
     if entry.note:
         canvas.add(defang(clean_body(text)), "italic")
         return

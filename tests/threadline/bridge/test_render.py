@@ -67,7 +67,7 @@ ENTRIES = st.builds(
     peer_name=st.text(max_size=60),
     outcome=st.none() | st.text(max_size=300),
     history=st.booleans(),
-    thread_label=st.text(max_size=40) | st.just("x\n📥 me → you"),
+    thread_label=st.text(max_size=40) | st.just("one line\nanother line"),
 )
 
 

@@ -220,6 +220,19 @@ def test_local_messages_are_recorded_like_all_others(tmp_path: Path, see: See) -
     assert [m.direction for m in detail.messages] == ["in", "out"]
 
 
+def test_a_view_reads_no_file_of_the_log(tmp_path: Path, see: See) -> None:
+    """C-70: what is shown comes from the index; the log itself may as well not be there."""
+    log = open_log(tmp_path)
+    log.record([received("a question", id="m-1"), sent("an answer", id="o-1")])
+    seen = see()
+    before = (seen.views.thread("t-1"), seen.views.threads(), seen.hits("question"))
+    for path in (tmp_path / "threadline").glob("*box.*"):
+        path.unlink()
+    assert (seen.views.thread("t-1"), seen.views.threads(), seen.hits("question")) == before
+    assert before[0] is not None
+    assert len(before[0].messages) == 2
+
+
 def test_pages_cover_everything_once(tmp_path: Path, see: See) -> None:
     """Threads and messages by pages of any size are all of them, in the same order, once."""
     log = open_log(tmp_path)
@@ -258,8 +271,9 @@ def test_pages_cover_everything_once(tmp_path: Path, see: See) -> None:
 def test_no_instant_of_a_peer_breaks_a_view(tmp_path: Path, see: See, timestamp: str) -> None:
     """An instant beyond the years that can be written is none: the peer chose it, all would
     suffer."""
-    log = open_log(tmp_path)
-    log.record([received("a"), received("b", timestamp=timestamp)])
+    far = original_line("in", id="m-2", text="b", timestamp=timestamp)
+    write_original(tmp_path, [original_line("in", text="a"), far])
+    assert open_log(tmp_path).record([received("c", timestamp=timestamp)])[0].status == "refused"
     seen = see()
     detail = seen.views.thread("t-1")
     assert detail is not None

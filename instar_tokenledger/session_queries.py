@@ -7,8 +7,7 @@ session's project is that of its earliest request, whatever the window.
 from __future__ import annotations
 
 import os
-from bisect import bisect_left
-from operator import neg
+from math import isqrt
 from typing import Any, NamedTuple
 
 import apsw
@@ -21,19 +20,29 @@ from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import END_OF_TIME, Window
 
 DEEP = 2_000
-"""From how many sessions on it is quicker to put numbers in order than to let the database put
-rows in order."""
-
+"""From how many sessions on it is quicker to guess where a page lies, and to look, than to let the
+database put all that come before in order."""
+ONE_IN = 16
+"""What a guess is drawn from."""
 LARGEST = 2**63 - 1
 
-_ACTIVE = """
+_COLUMNS = "session, tokens, requests, first_ms, last_ms"
+_LIES_INSIDE = "first_ms >= ?1 AND last_ms < ?2"
+_WHOLE = f"FROM session_totals WHERE {_LIES_INSIDE} AND last_ms >= ?1"
+_ACTIVE = f"""
     SELECT count(*), json_group_array(json_array(session, tokens))
-        FILTER (WHERE last_ms >= ?2 OR first_ms < ?1)
+        FILTER (WHERE last_ms >= ?2 OR first_ms < ?1),
+        json_group_array(tokens) FILTER (WHERE ?3 AND session % {ONE_IN} = 0 AND {_LIES_INSIDE})
     FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?2
 """
-"""How many sessions may have been active, and which of them begin before or end after."""
-_COLUMNS = "session, tokens, requests, first_ms, last_ms"
-_WHOLE = "FROM session_totals WHERE first_ms >= ?1 AND last_ms < ?2 AND last_ms >= ?1"
+"""How many sessions may have been active, which of them begin before or end after, and if `?3` a
+sample of the tokens of the others."""
+_BETWEEN = f"""
+    SELECT count(*) FILTER (WHERE tokens > ?4),
+        json_group_array(json_array({_COLUMNS})) FILTER (WHERE tokens <= ?4)
+    {_WHOLE} AND tokens >= ?3
+"""
+"""How many have more tokens than `?4`, and those that have `?3` to `?4`."""
 _NAMES = """
     SELECT s.id, s.name, names.name FROM json_each(?) CROSS JOIN sessions s ON s.id = value
     JOIN session_totals t ON t.session = s.id LEFT JOIN names ON names.id = t.project
@@ -97,17 +106,18 @@ class SessionQueries:
 
     def page(self, window: Window, limit: int, offset: int = 0) -> Page:
         """Sessions active in `window` by their tokens inside it, most first."""
-        active, numbers = self._all(_ACTIVE, window)[0]
-        ends = msgspec.json.decode(numbers, type=list[tuple[int, int]])
         last = offset + limit
-        largest = self._largest(window, last) if last <= self._deep else []
+        deep = last > self._deep
+        active, ends, sample = self._all(_ACTIVE, (*window, deep))[0]
+        largest = [] if deep else self._largest(window, last)
         least = largest[last - 1][1] if len(largest) >= last else 0
-        cut, idle = self._cut(ends, window, least)
+        cut, idle = self._cut(msgspec.json.decode(ends, type=list[tuple[int, int]]), window, least)
         if offset >= active - idle:
             return Page(active - idle, [])
         passed, rows = 0, largest + cut
-        if last > self._deep:
-            passed, rows = self._between(window, max(0, offset - len(cut)), last, cut)
+        if deep:
+            tokens = msgspec.json.decode(sample, type=list[int])
+            passed, rows = self._around(window, offset, last, tokens, cut)
         rows.sort(key=lambda row: -row[1])
         first, last = offset - passed, min(last - passed, len(rows))
         return Page(active - idle, self._summed(self._in_order(rows, first, last)[first:last]))
@@ -123,23 +133,24 @@ class SessionQueries:
         equal = self._all(f"SELECT {_COLUMNS} {_WHOLE} AND tokens = ?3", (*window, least))
         return [row for row in rows if row[1] > least] + equal
 
-    def _between(
-        self, window: Window, first: int, last: int, cut: list[_Row]
+    def _around(
+        self, window: Window, first: int, last: int, sample: list[int], cut: list[_Row]
     ) -> tuple[int, list[_Row]]:
-        """From the `first` to the `last` of the sessions that lie inside `window`, by tokens and
-        with all that equal either, and what of `cut` may stand among them; before that, how many
-        sessions of both are larger than these."""
-        numbers = self._all(f"SELECT json_group_array(tokens) {_WHOLE}", window)[0][0]
-        tokens = sorted(msgspec.json.decode(numbers, type=list[int]), reverse=True)
-        if not tokens:
-            return 0, cut
-        most = tokens[first] if first else LARGEST
-        least = tokens[min(last, len(tokens)) - 1]
-        rows = self._all(
-            f"SELECT {_COLUMNS} {_WHOLE} AND tokens BETWEEN ?3 AND ?4", (*window, least, most)
-        )
-        among = [row for row in cut if row[1] <= most]
-        passed = bisect_left(tokens, -most, key=neg) + len(cut) - len(among)
+        """Sessions that hold the `first` up to, not including, the `last` by tokens, with all that
+        equal any of them; before that, how many are larger than these."""
+        sample.sort(reverse=True)
+        slack = 2 * isqrt(len(sample)) + 1
+        high = max(0, first - len(cut)) // ONE_IN - slack
+        low = last // ONE_IN + slack
+        most = sample[high] if 0 <= high < len(sample) else LARGEST
+        least = sample[low] if low < len(sample) else 0
+        for span in ((least, most), (0, LARGEST)):
+            larger, encoded = self._all(_BETWEEN, (*window, *span))[0]
+            rows = msgspec.json.decode(encoded, type=list[_Row])
+            among = [row for row in cut if row[1] <= span[1]]
+            passed = larger + len(cut) - len(among)
+            if passed <= first and (larger + len(rows) >= last or not span[0]):
+                break
         return passed, rows + among
 
     def _cut(

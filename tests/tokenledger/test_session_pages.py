@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from instar_tokenledger.batch import Batch
 from instar_tokenledger.ledger import Ledger
-from instar_tokenledger.session_queries import SessionQueries
+from instar_tokenledger.session_queries import ONE_IN, SessionQueries
 from instar_tokenledger.sources.claude_code import NAME
 from instar_tokenledger.usage import Counters, Decoded, Iteration, UsageRow
 from instar_tokenledger.windows import Window
@@ -107,4 +109,26 @@ def test_any_page_of_quiet_sessions_is_that_part_of_the_whole_list(
         idle = queries.idle(50 - until_ms, 50, limit, offset, since_ms)
         said = [(row["sessionId"], row["totalTokens"], row["lastTs"]) for row in idle]
         assert said == whole[offset : offset + limit]
+    ledger.close()
+
+
+@pytest.mark.parametrize("sampled", ["like the others", "smaller", "larger"])
+def test_a_deep_page_is_right_however_wrong_the_guess(sampled: str) -> None:
+    """Where a page lies is guessed from one session in sixteen: those may be all alike and unlike
+    the rest."""
+    rng = random.Random(5)
+    odd = {"like the others": 0, "smaller": -400, "larger": 400}[sampled]
+    found: list[Use] = []
+    for number in range(2_000):
+        tokens = 500 + rng.randrange(300) + (odd if (number + 1) % ONE_IN == 0 else 0)
+        found += [(number, rng.randrange(10), tokens, 0)] * rng.choice((1, 1, 1, 2))
+        if number % 50 == 0:
+            found.append((number, 20, 300, 2))
+    ledger = ledger_of(found)
+    queries = SessionQueries(ledger.connection, deep=0)
+    for window in (Window(0, 30), Window(0, 15), Window(3, 30)):
+        whole = listed(found, window)
+        for offset in (0, 1, 60, 400, 999, len(whole) - 3):
+            page = queries.page(window, 40, offset)
+            assert (page.total, shown(page.sessions)) == (len(whole), whole[offset : offset + 40])
     ledger.close()

@@ -82,6 +82,15 @@ def test_a_lone_surrogate_is_signed_as_javascript_writes_it() -> None:
     assert signing.whole_text(body["text"]) == "cut \ufffd"
 
 
+def test_a_line_verifies_until_a_word_of_it_changes() -> None:
+    """D7-5, D7-6, D7-8: untouched yes; another text, or another token's key, no."""
+    line, _ = signing.sign(INBOX, KEY)
+    assert signing.verifies(line, KEY)
+    changed = json.dumps(json.loads(line) | {"text": "something else"}).encode()
+    assert not signing.verifies(changed, KEY)
+    assert not signing.verifies(line, signing.derive_key("another token"))
+
+
 def test_what_is_no_record_does_not_verify() -> None:
     """D7-7: garbage, null, a missing, short or foreign MAC: false, never an exception."""
     line, mac = signing.sign(INBOX, KEY)

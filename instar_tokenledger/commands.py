@@ -107,6 +107,7 @@ def _scanned(call: _Call, *, anew: bool) -> int:
         with _lease(call):
             if anew:
                 _tried(call.service.forget_marks)
+            _gather(call)
             progress = _shown(call, _steps(call))
     except LeaseHeld:
         progress = _shown(call, _asked(call, anew=anew))
@@ -246,6 +247,14 @@ def _asked(call: _Call, *, anew: bool) -> Iterator[Progress]:
     call.note(f"Process {holder.pid} reads the transcripts; asked it to.")
     remote = RemoteHost(holder, call.host.config.token())
     yield from RemoteScan(remote, call.host.clock).run(anew=anew)
+
+
+def _gather(call: _Call) -> None:
+    """Have copies renewed; what could not be copied does not keep the rest from being read."""
+    try:
+        call.service.gather()
+    except (LedgerError, OSError) as error:
+        call.note(reason(error))
 
 
 def _steps(call: _Call) -> Iterator[Progress]:

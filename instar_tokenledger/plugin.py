@@ -8,6 +8,7 @@ loads this file.
 from __future__ import annotations
 
 import argparse
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from instar_tokenledger.usage import TokenSource
 
 if TYPE_CHECKING:
     from instar_tokenledger.service import LedgerService
+    from instar_tokenledger.sources.hermes import HermesReadings
     from instar_tokenledger.watch import Watch
 
 NAME = "tokenledger"
@@ -45,6 +47,9 @@ class TokenLedgerPlugin:
     def __init__(self) -> None:
         self._service: LedgerService | None = None
         self._watch: Watch | None = None
+        self._readings: HermesReadings | None = None
+        self._lock = threading.Lock()
+        """Of the readings: a tick and a person's wish may come at once."""
 
     def instar_addhooks(self, pluginmanager: pluggy.PluginManager) -> None:
         from instar_tokenledger import hookspecs
@@ -148,17 +153,28 @@ class TokenLedgerPlugin:
 
     def _hermes_usage(self, host: HostContext) -> Callable[[TickControl], float | None]:
         from instar_tokenledger.routes import TICK
-        from instar_tokenledger.sources import hermes
-
-        readings = hermes.HermesReadings(
-            lambda: self._home_of(host, "hermes"), _readings_folder(host)
-        )
 
         def look(_control: TickControl) -> None:
-            if readings.refresh():
+            if self._renew_readings(host):
                 host.wake(TICK)
 
         return look
+
+    def _renew_readings(self, host: HostContext) -> bool:
+        """Copy what has changed in Hermes's own totals; true when something has.
+
+        Raises LedgerError when they cannot be read, OSError when ours cannot be written.
+        """
+        if self._home_of(host, "hermes") is None:
+            return False
+        from instar_tokenledger.sources import hermes
+
+        with self._lock:
+            if self._readings is None:
+                self._readings = hermes.HermesReadings(
+                    lambda: self._home_of(host, "hermes"), _readings_folder(host)
+                )
+            return self._readings.refresh()
 
     def service(self, host: HostContext) -> LedgerService:
         """The service of this host, made when first asked for."""
@@ -166,6 +182,8 @@ class TokenLedgerPlugin:
             from instar_tokenledger.service import LedgerService
 
             self._service = LedgerService(host, lambda: sources_of(host))
+            self._service.gather = lambda: self._renew_readings(host)
+            self._readings = None
         return self._service
 
     def _run_tokens(

@@ -83,6 +83,11 @@ class LedgerService:
         """Called between slices of work: a host's tick rests here."""
         self.wishes = WishBook()
         """What was asked of this process."""
+        self.gather: Callable[[], object] = lambda: None
+        """Called before a look that a person asked for: what is copied from elsewhere is renewed.
+
+        Raises LedgerError or OSError; then the copies are as they were.
+        """
         self.roots: list[bytes] = []
         """Folders that the last step looked into."""
         self.log_limit_bytes = journal.LIMIT_BYTES

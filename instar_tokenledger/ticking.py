@@ -8,6 +8,7 @@ settings are those of this very moment. Never runs without the lease: its owner 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from instar_host.errors import InstarError
@@ -15,6 +16,7 @@ from instar_host.records import TickControl
 from instar_tokenledger import cadence
 from instar_tokenledger.cadence import Pulse
 from instar_tokenledger.config import LedgerSettings
+from instar_tokenledger.errors import LedgerError
 from instar_tokenledger.ingest import Budget, Ingest
 from instar_tokenledger.journal import LONG_LOG_BYTES, log_bytes
 from instar_tokenledger.opening import ledger_path
@@ -103,6 +105,9 @@ class LedgerTick:
         if due or cadence.whole_look_is_due(self._pulse(settings), since_s):
             if not ingest.progress.looking:
                 self._look_for = wishes.asked
+                if wishes.open:
+                    with contextlib.suppress(LedgerError, OSError):  # its own tick says why
+                        self._service.gather()
             if ingest.look(settings.max_scan_ms / 1000, stopping):
                 self._looked_for = self._look_for
                 self._looked_at_s = self._clock.monotonic_s()

@@ -20,7 +20,14 @@ import msgspec
 
 from instar_host.records import Record
 from instar_threadline.messages import Direction
-from instar_threadline.record.chain import GENESIS, HEAD_GONE, Entry, ReadEntry, sealed
+from instar_threadline.record.chain import (
+    GENESIS,
+    HEAD_GONE,
+    HEAD_SPOILED,
+    Entry,
+    ReadEntry,
+    sealed,
+)
 from instar_threadline.record.chaintail import log_end_after
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.signing import digest
@@ -254,13 +261,7 @@ class ChainCheck:
         if entry.kind == "adopted" and before_n != 1:  # the very first one is what was there before
             self._find("inserted", n=entry.n, offset=entry.offset, lines=entry.lines)
         self._queue(
-            _Pulled(
-                entry=entry,
-                genuine=genuine,
-                at=at,
-                before_n=before_n,
-                before_mac=before_mac,
-            )
+            _Pulled(entry=entry, genuine=genuine, at=at, before_n=before_n, before_mac=before_mac)
         )
         return True
 
@@ -281,8 +282,9 @@ class ChainCheck:
             self._waiting.clear()
             for pulled in kept:
                 self._queue(pulled)
-        if entry.note == HEAD_GONE:
-            self._find("head-missing", n=entry.n, offset=entry.offset, lines=0)
+        if entry.note in (HEAD_GONE, HEAD_SPOILED):
+            kind: FindingKind = "head-missing" if entry.note == HEAD_GONE else "head-altered"
+            self._find(kind, n=entry.n, offset=entry.offset, lines=0)
         if entry.lost:
             threads = tuple(p.entry.thread for p in given_up if p.entry.thread)
             self._find("lost", n=entry.n, offset=entry.offset, lines=entry.lost, threads=threads)

@@ -12,10 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instar_threadline.record.chain import read_entry, seal
+from instar_threadline.record.chain import HEAD_SLOT_BYTES, read_entry, seal
 from instar_threadline.record.signing import derive_key, digest, sign
 from instar_threadline.record.verify import Verdict, verify
-from tests.threadline.logs import GAIL, TOKEN, StillClock, keyring, open_log, received, sent
+from tests.threadline.logs import (
+    GAIL,
+    TOKEN,
+    Seen,
+    StillClock,
+    keyring,
+    open_log,
+    received,
+    sent,
+)
 
 COUNT = 12
 
@@ -241,6 +250,36 @@ def test_a_copied_entry_announces_nothing_and_is_named_where_it_stands(copy: Cop
     assert inbox.first_bad is not None
     assert (inbox.first_bad.kind, inbox.first_bad.n) == ("entry-altered", len(entries) + 1)
     assert (inbox.chained, inbox.missing, inbox.finding_count) == (COUNT, 0, 1)
+
+
+def test_a_head_that_was_altered_stays_known_after_later_appends(copy: Copy) -> None:
+    """Whoever spoils the newer half of the head, and cuts off the last append, is remembered."""
+    entries = copy.chain.read_bytes().splitlines(keepends=True)
+    halves = copy.head.read_bytes()
+    newer = max(
+        (0, HEAD_SLOT_BYTES), key=lambda at: msgspec.json.decode(halves[at : at + 512])["n"]
+    )
+    copy.head.write_bytes(halves[:newer] + b"#" + halves[newer + 1 :])
+    copy.inbox.write_bytes(b"".join(copy.lines()[:-1]))
+    copy.chain.write_bytes(b"".join(entries[:-1]))
+    for later in ("one", "two"):
+        open_log(copy.folder).record([received(later)])
+        inbox = copy.verdict().streams[0]
+        assert (inbox.integrity, inbox.completeness) == ("ok", "unknown")
+        assert [finding.kind for finding in inbox.findings] == ["head-altered"]
+
+
+@pytest.mark.parametrize("kind", MUTATIONS)
+def test_the_index_names_what_verify_names(copy: Copy, kind: str) -> None:
+    """The tab and the command give the same two answers and the same first bad record."""
+    harm(copy, kind, 5)
+    seen = Seen(copy.folder)
+    found, said = seen.views.integrity(), copy.verdict()
+    seen.close()
+    assert (found.ok, found.integrity, found.completeness) == (
+        said.ok, said.integrity, said.completeness,
+    )  # fmt: skip
+    assert found.streams[0].first_bad == said.streams[0].first_bad
 
 
 def test_a_head_that_went_missing_stays_known_after_later_appends(copy: Copy) -> None:

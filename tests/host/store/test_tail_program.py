@@ -254,7 +254,7 @@ TestTailProgram.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-TestLongTailProgram = pytest.mark.faults(LongTailProgram.TestCase)
+TestLongTailProgram = pytest.mark.timeout(600)(pytest.mark.faults(LongTailProgram.TestCase))
 TestLongTailProgram.settings = settings(
     max_examples=1_500,
     stateful_step_count=50,

@@ -146,6 +146,22 @@ def test_a_refused_action_is_told(serve: Serve, state_dir: Path, open_tab: OpenT
     assert page.get_by_text("Not delivered: 1").is_visible()
 
 
+def test_where_another_process_sends_nothing_can_be_pressed(
+    serve: Serve, state_dir: Path, open_tab: OpenTab
+) -> None:
+    """A page of a process without the lease shows the same and says where to act."""
+    park(state_dir, "one")
+    running = serve()
+    told = {**running.client.get(STATUS).json(), "sends": False}
+    tab = open_tab(running)
+    tab.page.route(f"**{STATUS}", lambda route: route.fulfill(json=told))
+    page = tab.open("tab=threadline")
+    page.get_by_role("heading", name="Telegram bridge").click()
+    page.get_by_text("Another process sends").wait_for()
+    assert page.get_by_role("button", name="Send message 1 again").is_disabled()
+    assert page.get_by_role("button", name="Drop message 1").is_disabled()
+
+
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["1280", "390"])
 def test_whatever_was_not_delivered_is_text(
     serve: Serve, state_dir: Path, open_tab: OpenTab, size: tuple[int, int]

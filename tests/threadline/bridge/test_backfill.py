@@ -55,7 +55,7 @@ def plan(messages: list[Message], known: set[bytes] | None = None, **changes: An
 
 
 def test_d4_1_to_4_topic_names() -> None:
-    """D4-1 to 4: the names of the reference."""
+    """D4-1, D4-2, D4-3, D4-4: the names of the reference."""
     assert topic_name("echo", "Dawn", "memory rot gates") == "echo↔Dawn — memory rot gates"
     assert topic_name("echo", "Dawn", "s" * 200).endswith("…")
     assert topic_name("echo", "Dawn", None) == "echo↔Dawn — thread"
@@ -69,7 +69,7 @@ def test_d4_5_and_6_chunks() -> None:
 
 
 def test_d4_7_to_9_grouping() -> None:
-    """D4-7 to 9: by thread and time; nothing without a thread."""
+    """D4-7, D4-8, D4-9: by thread and time; nothing without a thread."""
     assert backfill.group_by_thread([]) == {}
     rows = [
         message("i1", timestamp_ms=2),
@@ -87,7 +87,7 @@ def test_d4_7_to_9_grouping() -> None:
 
 
 def test_d4_10_to_12_the_counterparty() -> None:
-    """D4-10 to 12: the first sender, else the first recipient, else unknown."""
+    """D4-10, D4-11, D4-12: the first sender, else the first recipient, else unknown."""
     out = message("o", direction="out", counterparty="fp-out", counterparty_name="Out")
     assert backfill.counterparty_of([out, message()]) == ("fp-dawn", "Dawn")
     assert backfill.counterparty_of([out]) == ("fp-out", "Out")

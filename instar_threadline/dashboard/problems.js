@@ -9,7 +9,7 @@ export function problems(api, { closed }) {
   const title = h("p", { class: "small muted", role: "status" });
   const items = h("ol", { class: "tl-problems" });
   const foot = h("div", { class: "tl-foot" });
-  const heading = h("h2", { tabindex: "-1" }, "What is wrong with the record");
+  const heading = h("h2", { tabindex: "-1" }, "What is wrong");
   const element = h("section", { class: "card tl-card", id: "tl-problems", hidden: true, "aria-label": "What is wrong with the record" }, h("div", { class: "card-head" }, heading, h("button", { type: "button", class: "button button-quiet", onclick: close }, "Close")), title, items, foot);
   const asking = latest();
   let count = 0;

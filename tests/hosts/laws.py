@@ -102,8 +102,10 @@ def survives_a_kill_while_it_sends(host: Inhabited, server: BotServer) -> None:
     """Telegram has the message, the answer never comes, the process dies: nothing is lost, a
     second copy says that it is one, and the topic stays the only one.
     """
-    server.faults = [None, "hang-after"]  # the topic is made; the message is, without an answer
     site = host.begin(BRIDGE, **bot(server))
+    record(site, "the first words")
+    until(lambda: sent(server.api, "the first words"), site.program.output)
+    server.faults = ["hang-after"]
     record(site, "the only words")
     until(lambda: sent(server.api, "the only words"), site.program.output)
     site.program.kill()

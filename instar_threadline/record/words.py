@@ -22,9 +22,12 @@ def expression(folded: str) -> str:
     """The match expression of the text index for a folded query of three characters or more.
 
     Every text that contains the query contains all its trigrams; whether it contains the query is
-    looked up in the text itself.
+    looked up in the text itself. Trigrams side by side are enough, and the last one: those that
+    overlap them rule out little more and cost as much each (a phrase takes a third of the time).
     """
-    grams = dict.fromkeys(folded[i : i + TRIGRAM] for i in range(len(folded) - TRIGRAM + 1))
+    last = len(folded) - TRIGRAM
+    starts = (*range(0, last, TRIGRAM), last)
+    grams = dict.fromkeys(folded[i : i + TRIGRAM] for i in starts)
     return " AND ".join('"' + gram.replace('"', '""') + '"' for gram in grams)
 
 

@@ -18,7 +18,9 @@ from bub.channels.base import Lifecycle  # type: ignore[import-not-found]
 
 from instar_host.adapters.entry import Entry
 from instar_host.adapters.resident import Resident
-from instar_host.runtime import STOP_S
+
+STOP_S = 1.5
+"""How long an end of ours may hold up that of the gateway; what is late then dies with it."""
 
 
 class InstarChannel(Lifecycle):  # type: ignore[misc]
@@ -27,7 +29,6 @@ class InstarChannel(Lifecycle):  # type: ignore[misc]
     name: ClassVar[str] = "instar"
 
     def __init__(self, read_entry: Callable[[], Entry], *, stop_s: float = STOP_S) -> None:
-        """`stop_s`: how long an end of ours may hold up that of the gateway."""
         self._read_entry = read_entry
         self._stop_s = stop_s
         self._resident: Resident | None = None

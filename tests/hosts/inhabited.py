@@ -22,6 +22,8 @@ from tests.hosts.programs import GUARD_S, Program, Site, Start, free_port, surro
 
 FIRST_ROUTE_S = 30.0
 """What a user is promised, from the command to the first answer, where a processor is free."""
+START_GUARD_S = 180.0
+"""A hang guard: a machine that is busy with other things may read every module from a slow disk."""
 STOP_S = 2.0
 """What a user is promised, from the signal to the end of everything of ours."""
 
@@ -42,6 +44,8 @@ class Inhabited(Struct, kw_only=True):
     more: dict[str, Any] = {}
     """What else stands in its configuration."""
     port: int = 0
+    first_route_s: float = 0.0
+    """How long the last start took to its first answer, less what it waited for a processor."""
 
     @property
     def state_dir(self) -> Path:
@@ -65,10 +69,9 @@ class Inhabited(Struct, kw_only=True):
         program = self.start(self.command, {**self.environment, **environ})
         site = Site(f"http://127.0.0.1:{self.port}", program)
         began_s = time.monotonic()
-        site.until("/health", lambda said: said["status"] != "starting", 4 * FIRST_ROUTE_S)
-        took_s = time.monotonic() - began_s - program.kept_waiting_s()
-        print(f"{self.name}: first route after {took_s:.1f} s")
-        assert took_s <= FIRST_ROUTE_S, f"{took_s:.1f} s\n{program.output()}"
+        site.until("/health", lambda said: said["status"] != "starting", START_GUARD_S)
+        self.first_route_s = time.monotonic() - began_s - program.kept_waiting_s()
+        print(f"{self.name}: first route after {self.first_route_s:.1f} s")
         return site
 
     def end(self, program: Program, number: int = signal.SIGTERM) -> None:

@@ -13,14 +13,24 @@ from instar_host.lease import Lease
 from instar_threadline.bridge.render import REPEAT_MARK
 from tests.examples import webhook
 from tests.hosts import strangers
-from tests.hosts.inhabited import Inhabited
+from tests.hosts.inhabited import FIRST_ROUTE_S, Inhabited
 from tests.hosts.programs import Site, until
 from tests.threadline.bridge.fake_bot_api import GROUP, BotApi
 from tests.threadline.bridge.fake_bot_server import BotServer
 
+STARTS = 3
 BRIDGE: Mapping[str, Any] = {
     "threadline": {"telegramBridge": {"enabled": True, "autoCreateTopics": True}}
 }
+
+
+def answers_in_time(host: Inhabited) -> None:
+    """From the command to the first route; the best of some starts, because others use the disk."""
+    took_s: list[float] = []
+    while not took_s or (min(took_s) > FIRST_ROUTE_S and len(took_s) < STARTS):
+        host.begin().program.kill()
+        took_s.append(host.first_route_s)
+    assert min(took_s) <= FIRST_ROUTE_S, took_s
 
 
 def serves_and_ticks(host: Inhabited) -> Site:

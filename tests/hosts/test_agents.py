@@ -28,6 +28,11 @@ def host(request: pytest.FixtureRequest) -> Inhabited:
     return found
 
 
+def test_it_answers_in_time(host: Inhabited) -> None:
+    """Within half a minute of the command."""
+    laws.answers_in_time(host)
+
+
 @pytest.mark.parametrize(("name", "number", "exit_codes"), EXITS)
 def test_it_serves_ticks_and_ends_with_its_host(
     request: pytest.FixtureRequest, name: str, number: signal.Signals, exit_codes: tuple[int, ...]

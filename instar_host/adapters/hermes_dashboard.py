@@ -2,8 +2,7 @@
 
 Promises that Hermes has checked the login before anything here runs, and that importing this costs
 nothing: the ledger is opened, to read, when somebody looks at the tab. Needs FastAPI, which Hermes
-brings. The link holds the token of our page: whoever is logged in there may run commands as this
-user anyway.
+brings. Our token is not handed out here: a terminal shows it, with `hermes instar open`.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ class Span(Record, frozen=True, kw_only=True):
 class Overview(Record, frozen=True, kw_only=True):
     """What the tab shows."""
 
-    link: str | None
-    """The page of the gateway, token included; None while it serves nothing."""
+    address: str | None
+    """Of the gateway's page; None while it serves nothing."""
     spans: tuple[Span, ...]
 
 
@@ -41,19 +40,16 @@ class Overview(Record, frozen=True, kw_only=True):
 def overview() -> Response:
     """The way to the page, and the numbers of today and of a week."""
     spans = (Span(title="Today", text=summary("")), Span(title="Seven days", text=summary(WEEK)))
-    said = Overview(link=page_link(read_entry()), spans=spans)
+    said = Overview(address=page_address(read_entry()), spans=spans)
     headers = {"cache-control": "no-store"}
     return Response(msgspec.json.encode(said), media_type="application/json", headers=headers)
 
 
-def page_link(entry: Entry) -> str | None:
-    """The link of the page that the gateway serves now. Raises InstarError."""
+def page_address(entry: Entry) -> str | None:
+    """Where the gateway serves the page now. Raises InstarError."""
     from instar_host.lease import Lease
-    from instar_host.serve import link
 
     host = entry.open_host(capabilities=("commands",))
     with closing(host.plugins):
         holder = Lease(host.state_dir).holder()
-        if holder is None or not holder.address:
-            return None
-        return link(holder.address, host.config.token())
+        return holder.address or None if holder is not None else None

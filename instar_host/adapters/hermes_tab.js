@@ -28,15 +28,15 @@
     return h(
       "div",
       { className: "flex flex-col gap-4 p-4" },
-      way(said.link),
+      way(said.address),
       said.spans.map(({ title, text }) => span(title, text)),
     );
   }
 
-  function way(link) {
-    if (!link) return h("p", null, "The gateway does not serve instar now: hermes gateway run");
-    const attributes = { href: link, target: "_blank", rel: "noopener noreferrer", className: "underline" };
-    return h("p", null, h("a", attributes, "Open the whole page"), " (from the machine that runs Hermes)");
+  function way(address) {
+    if (!address) return h("p", null, "The gateway does not serve instar now: hermes gateway run");
+    const attributes = { href: address, target: "_blank", rel: "noopener noreferrer", className: "underline" };
+    return h("p", null, h("a", attributes, "Open the whole page"), " (the first time in a browser: hermes instar open, in a terminal)");
   }
 
   function span(title, text) {

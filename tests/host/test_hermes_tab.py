@@ -11,7 +11,7 @@ import pytest
 
 from instar_host import Terminal
 from instar_host.adapters.entry import Entry
-from instar_host.adapters.hermes_dashboard import page_link
+from instar_host.adapters.hermes_dashboard import page_address
 from instar_host.adapters.hermes_tab import FOLDER, HermesCommands
 from instar_host.lease import Lease
 from instar_host.testing import MakeHost
@@ -61,12 +61,12 @@ def test_removing_it_leaves_nothing_of_ours_and_all_of_others(
 
 
 @pytest.mark.parametrize("address", [None, "http://127.0.0.1:4042"])
-def test_the_link_is_that_of_the_gateway(state_dir: Path, address: str | None) -> None:
-    """Whoever holds the lease names the page; nobody there, no link."""
+def test_the_address_is_that_of_the_gateway(state_dir: Path, address: str | None) -> None:
+    """Whoever holds the lease names the page; nobody there, none."""
     said = Entry.read("hermes", {"stateDir": str(state_dir)}, {"INSTAR_AUTH_TOKEN": TOKEN})
-    assert page_link(said) is None
+    assert page_address(said) is None
     lease = Lease(state_dir)
     assert lease.try_acquire()
     lease.publish(address)
-    assert page_link(said) == (address and f"{address}/#token={TOKEN}")
+    assert page_address(said) == (address or None)
     lease.release()

@@ -15,7 +15,7 @@ OVERVIEW = "/api/plugins/instar/overview"
 
 
 def test_the_tab_shows_the_numbers_and_leads_to_the_page(hermes: Inhabited, start: Start) -> None:
-    """Installed with one command, it answers to Hermes's login only, with the gateway's address and no token."""
+    """Installed with one command, it answers to Hermes's login only: an address, no token."""
     gateway = hermes.begin()
     hermes.run("instar", "tab", "install")
     port = free_port()

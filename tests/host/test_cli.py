@@ -155,6 +155,7 @@ def test_a_flag_belongs_to_the_commands_that_list_it(call: Call) -> None:
 
     assert said.code == 2
     assert "unrecognized arguments: --dir a" in said.err
+    assert "usage: instar plugins" in said.err  # that of the command, which lists what it takes
 
 
 def test_an_unknown_command_says_what_there_is(call: Call) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-MAX_CACHED = 50_000
+MAX_CACHED = 25_000
 
 
 class Place(NamedTuple):

@@ -132,11 +132,16 @@ def sealed(read: ReadEntry, direction: Direction, previous: str, keyring: Keyrin
     """Whether the entry's MAC binds it to the one before; None when its key is not known."""
     if read.entry is None:
         return False
-    key = keyring.get(read.entry.key)
-    if key is None:
+    expected = expected_mac(read, direction, previous, keyring)
+    if not expected:
         return None
-    expected = _mac(read.body, direction, previous, key)
     return hmac.compare_digest(expected.encode(), read.chain.encode())
+
+
+def expected_mac(read: ReadEntry, direction: Direction, previous: str, keyring: Keyring) -> str:
+    """The MAC that these bytes would have after that one; empty if no key is known for them."""
+    key = keyring.get(read.entry.key) if read.entry is not None else None
+    return _mac(read.body, direction, previous, key) if key is not None else ""
 
 
 def read_entries(descriptor: int, offset: int, size: int) -> Iterator[ReadEntry]:

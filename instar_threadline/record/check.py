@@ -12,7 +12,6 @@ message.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -20,12 +19,14 @@ import msgspec
 
 from instar_host.records import Record
 from instar_threadline.messages import Direction
+from instar_threadline.record.awaited import Awaited, Pulled
 from instar_threadline.record.chain import (
     GENESIS,
     HEAD_GONE,
     HEAD_SPOILED,
     Entry,
     ReadEntry,
+    expected_mac,
     sealed,
 )
 from instar_threadline.record.chaintail import log_end_after
@@ -85,16 +86,6 @@ class CheckedLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Key id that the line's genuine entry names; None without one."""
 
 
-class _Pulled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    entry: Entry
-    genuine: bool | None
-    """None: its key is not known."""
-    at: int
-    """Offset of the entry in its chain file."""
-    before_n: int
-    before_mac: str
-
-
 class ChainCheck:
     """Goes through one segment's lines and entries side by side."""
 
@@ -121,8 +112,8 @@ class ChainCheck:
         self.segment = segment
         self._keyring = keyring
         self._n, self._mac, self._read_to = n, mac, chain_offset
-        self._pending: deque[_Pulled] = deque()
-        self._waiting: dict[str, int] = {}  # digests in the queue, and how often
+        self._awaited = Awaited()
+        self._otherwise = ""  # the MAC before, if what is bad there is not the one that counts
         self._entries: Iterator[ReadEntry] = iter(())
         self._chained = chained
         self._hasher: hashlib.blake2b | None = None
@@ -134,8 +125,8 @@ class ChainCheck:
     @property
     def reached(self) -> tuple[int, str, int]:
         """(n, mac, offset in the chain file) before the first entry that still waits for a line."""
-        if self._pending:
-            first = self._pending[0]
+        first = self._awaited.first()
+        if first is not None:
             return first.before_n, first.before_mac, first.at
         return self._n, self._mac, self._read_to
 
@@ -172,8 +163,7 @@ class ChainCheck:
         while self._pull():
             pass
         self._drop_done()
-        waiting = [p for p in self._pending if p.entry.kind in ("line", "adopted")]
-        gone = [p.entry for p in waiting if p.entry.n <= counted]
+        gone = [p.entry for p in self._awaited.announced() if p.entry.n <= counted]
         return self._gone("short", gone) if gone else None
 
     def close(self, entries: Iterator[ReadEntry]) -> None:
@@ -182,11 +172,10 @@ class ChainCheck:
         while self._pull():
             pass
         self._drop_done()
-        gone = [p.entry for p in self._pending if p.entry.kind in ("line", "adopted")]
+        gone = [p.entry for p in self._awaited.announced()]
         if gone:
             self._report(self._gone("missing", gone))
-        self._pending.clear()
-        self._waiting.clear()
+        self._awaited.clear()
 
     def _check(
         self, offset: int, data: bytes, wanted: str, i: int, last_at: dict[str, int]
@@ -206,9 +195,9 @@ class ChainCheck:
             entry = front.entry
             if entry.kind == "line":
                 if entry.digest == wanted:
-                    self._take()
+                    self._awaited.take()
                     return self._matched(front, offset, data)
-                if wanted in self._waiting:
+                if wanted in self._awaited:
                     return self._found_later(wanted, offset, data)
                 if last_at.get(entry.digest, -1) > i:
                     return self._outside(entry.n, offset, data)
@@ -219,12 +208,12 @@ class ChainCheck:
                 return CheckedLine(offset=offset, data=data, status="unchained")
             self._leave(front)
 
-    def _front(self) -> _Pulled | None:
+    def _front(self) -> Pulled | None:
         """The entry that the next line should be of; entries are read ahead, because a later one
         may say that this one was given up."""
-        while len(self._pending) < LOOK_AHEAD and self._pull():
+        while len(self._awaited) < LOOK_AHEAD and self._pull():
             pass
-        return self._pending[0] if self._pending else None
+        return self._awaited.first()
 
     def _pull(self) -> bool:
         """Take the next entry of the file into the queue; false at the end."""
@@ -235,9 +224,10 @@ class ChainCheck:
         entry = read.entry
         if entry is None:
             self._find("entry-altered", n=self._highest + 1, offset=self._reach)
+            self._otherwise = read.chain
             return True
-        before_n, before_mac = self._n, self._mac
-        genuine = sealed(read, self._direction, self._mac, self._keyring)
+        genuine = self._sealed(read)
+        before_n, before_mac, reach = self._n, self._mac, self._reach
         if genuine is not True and entry.n <= self._highest:  # a copy: it announces nothing
             self._find("entry-altered", n=self._highest + 1, offset=self._reach)
             return True
@@ -252,65 +242,78 @@ class ChainCheck:
         elif genuine is False:
             self._find("entry-altered", n=entry.n, offset=self._reach)
         if genuine is not False:
+            self._give_up(entry)
             self._reach = log_end_after(entry)
         self._n, self._mac = entry.n, read.chain
         self._chained = self._chained or entry.n > 1  # the first one only opens the file
         self._highest = max(self._highest, entry.n)
         if entry.kind == "resumed":
-            self._resumed(entry)
+            self._find_note(entry, entry.offset if genuine is not False else self._reach)
         if entry.kind == "adopted" and before_n != 1:  # the very first one is what was there before
             self._find("inserted", n=entry.n, offset=entry.offset, lines=entry.lines)
-        self._queue(
-            _Pulled(entry=entry, genuine=genuine, at=at, before_n=before_n, before_mac=before_mac)
+        self._awaited.add(
+            Pulled(
+                entry=entry,
+                genuine=genuine,
+                at=at,
+                before_n=before_n,
+                before_mac=before_mac,
+                reach=reach,
+            )
         )
         return True
 
-    def _queue(self, pulled: _Pulled) -> None:
-        self._pending.append(pulled)
-        self._waiting[pulled.entry.digest] = self._waiting.get(pulled.entry.digest, 0) + 1
+    def _sealed(self, read: ReadEntry) -> bool | None:
+        """Whether it is genuine; one bad entry does not make the one after it look bad."""
+        genuine = sealed(read, self._direction, self._mac, self._keyring)
+        if genuine is False and self._otherwise:
+            genuine = sealed(read, self._direction, self._otherwise, self._keyring)
+            if genuine:
+                self._mac = self._otherwise
+        bad = genuine is False
+        after = expected_mac(read, self._direction, self._mac, self._keyring) if bad else ""
+        self._otherwise = after
+        return genuine
 
-    def _resumed(self, entry: Entry) -> None:
-        """Entries that were given up wait for nothing any more; what was lost stays lost."""
-        given_up = [
-            p
-            for p in self._pending
-            if p.entry.kind in ("line", "adopted") and log_end_after(p.entry) > entry.offset
-        ]
-        if given_up:
-            kept = [p for p in self._pending if p not in given_up]
-            self._pending.clear()
-            self._waiting.clear()
-            for pulled in kept:
-                self._queue(pulled)
+    def _give_up(self, entry: Entry) -> None:
+        """Entries that announce bytes at or after a genuine one wait for nothing any more; what
+        was lost stays lost. Where no genuine entry says why, they are missing."""
+        behind = entry.kind != "start" and entry.offset < self._reach
+        given_up = self._awaited.give_up(entry.offset) if behind else []
+        if entry.lost:
+            threads = tuple(e.thread for e in given_up if e.thread)
+            self._find("lost", n=entry.n, offset=entry.offset, lines=entry.lost, threads=threads)
+        elif given_up and not entry.unwritten:
+            self._find_given_up(entry.n, self._reach, given_up)
+
+    def _find_given_up(self, n: int, reach: int, given_up: Sequence[Entry]) -> None:
+        """The bad entry before entry `n` is named first: this stands where that one does."""
+        gone = self._gone("missing", given_up)
+        self._report(msgspec.structs.replace(gone, n=n, offset=reach))
+
+    def _find_note(self, entry: Entry, offset: int) -> None:
         if entry.note in (HEAD_GONE, HEAD_SPOILED):
             kind: FindingKind = "head-missing" if entry.note == HEAD_GONE else "head-altered"
-            self._find(kind, n=entry.n, offset=entry.offset, lines=0)
-        if entry.lost:
-            threads = tuple(p.entry.thread for p in given_up if p.entry.thread)
-            self._find("lost", n=entry.n, offset=entry.offset, lines=entry.lost, threads=threads)
+            self._find(kind, n=entry.n, offset=offset, lines=0)
 
     def _found_later(self, wanted: str, offset: int, data: bytes) -> CheckedLine:
         """The line belongs to a later entry: those before it are missing."""
         gone = []
-        while (pulled := self._take()).entry.digest != wanted:
+        while (pulled := self._awaited.take()).entry.digest != wanted:
             if pulled.entry.digest:
                 gone.append(pulled.entry)
-        self._report(self._gone("missing", gone))
+        if gone and log_end_after(gone[-1]) > pulled.entry.offset:  # then it is not genuine
+            self._find_given_up(pulled.entry.n, pulled.reach, gone)
+        else:
+            self._report(self._gone("missing", gone))
         return self._matched(pulled, offset, data)
 
     def _altered(self, offset: int, data: bytes) -> CheckedLine:
-        entry = self._take().entry
+        entry = self._awaited.take().entry
         self._find("altered", n=entry.n, offset=offset, threads=(entry.thread,))
         return CheckedLine(offset=offset, data=data, status="altered", n=entry.n)
 
-    def _take(self) -> _Pulled:
-        pulled = self._pending.popleft()
-        self._waiting[pulled.entry.digest] -= 1
-        if not self._waiting[pulled.entry.digest]:
-            del self._waiting[pulled.entry.digest]
-        return pulled
-
-    def _matched(self, pulled: _Pulled, offset: int, data: bytes) -> CheckedLine:
+    def _matched(self, pulled: Pulled, offset: int, data: bytes) -> CheckedLine:
         key = None if pulled.genuine is False else pulled.entry.key
         return CheckedLine(offset=offset, data=data, status="chained", n=pulled.entry.n, key=key)
 
@@ -325,8 +328,8 @@ class ChainCheck:
 
     def _is_next_line(self, wanted: str) -> bool:
         """Whether the line after an adopted stretch is already here: the stretch was shortened."""
-        follower = self._pending[1].entry if len(self._pending) > 1 else None
-        return follower is not None and follower.digest == wanted
+        follower = self._awaited.first(after=1)
+        return follower is not None and follower.entry.digest == wanted
 
     def _hash(self, entry: Entry, offset: int, data: bytes) -> None:
         if self._hash_of != entry.n:
@@ -336,10 +339,10 @@ class ChainCheck:
         if self._hasher is not None:
             self._hasher.update(data + b"\n")
 
-    def _leave(self, front: _Pulled) -> None:
+    def _leave(self, front: Pulled) -> None:
         """An entry is behind us that announces no single line."""
         entry = front.entry
-        self._take()
+        self._awaited.take()
         if entry.kind != "adopted":
             return
         seen_before = log_end_after(entry) <= self._line_end  # and called inserted then
@@ -351,12 +354,11 @@ class ChainCheck:
 
     def _drop_done(self) -> None:
         """At the end of the lines: entries that wait for nothing, and a stretch that is whole."""
-        while self._pending:
-            entry = self._pending[0].entry
-            whole = self._hash_of == entry.n and entry.kind == "adopted"
-            if entry.kind in ("line", "adopted") and not whole:
+        while (front := self._awaited.first()) is not None:
+            whole = self._hash_of == front.entry.n and front.entry.kind == "adopted"
+            if front.announces and not whole:
                 return
-            self._leave(self._pending[0])
+            self._leave(front)
 
     def _gone(self, kind: FindingKind, entries: Sequence[Entry]) -> Finding:
         return Finding(

@@ -141,7 +141,7 @@ class Tally:
             completeness = "short"
         elif self.unchained or self.outside or "head-altered" in kinds:
             completeness = "unknown"
-        ordered = sorted(self.findings, key=lambda f: (f.segment, f.offset, f.n))
+        ordered = sorted(self.findings, key=_place)
         return StreamVerdict(
             direction=self.direction,
             integrity=integrity,
@@ -157,6 +157,13 @@ class Tally:
             findings=tuple(ordered),
             finding_count=self.finding_count,
         )
+
+
+def _place(finding: Finding) -> tuple[int, int, int, bool, FindingKind]:
+    """The order of findings, whatever order they were found in. At one place, what is not genuine
+    comes before what is gone because of it."""
+    gone = finding.kind in COMPLETENESS
+    return finding.segment, finding.offset, finding.n, gone, finding.kind
 
 
 def count_line(

@@ -22,8 +22,10 @@ from tests.threadline.logs import (
     StillClock,
     keyring,
     open_log,
+    original_line,
     received,
     sent,
+    write_original,
 )
 
 COUNT = 12
@@ -250,6 +252,23 @@ def test_a_copied_entry_announces_nothing_and_is_named_where_it_stands(copy: Cop
     assert inbox.first_bad is not None
     assert (inbox.first_bad.kind, inbox.first_bad.n) == ("entry-altered", len(entries) + 1)
     assert (inbox.chained, inbox.missing, inbox.finding_count) == (COUNT, 0, 1)
+
+
+def test_an_altered_entry_is_named_and_gives_up_nothing(tmp_path: Path) -> None:
+    """S1: an offset that is claimed by an entry whose MAC fails moves no other entry."""
+    first_line = original_line("in", TOKEN)
+    write_original(tmp_path, [first_line, b"{"])
+    open_log(tmp_path).record([received("after the torn line")])
+    chain = tmp_path / "threadline" / "inbox.chain.active"
+    entries = chain.read_bytes().splitlines(keepends=True)
+    at = len(first_line)
+    entries[2] = entries[2].replace(b'"offset":%d' % at, b'"offset":%d' % (at - 10))
+    chain.write_bytes(b"".join(entries))
+    inbox = verify(tmp_path, keyring(tmp_path)).streams[0]
+    assert [(found.kind, found.n) for found in inbox.findings] == [("entry-altered", 3)]
+    seen = Seen(tmp_path)
+    assert seen.views.integrity().streams[0].findings == inbox.findings
+    seen.close()
 
 
 def test_a_head_that_was_altered_stays_known_after_later_appends(copy: Copy) -> None:

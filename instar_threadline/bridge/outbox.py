@@ -298,7 +298,10 @@ class Outbox:
 
     def seqs_under_way(self, target: str) -> list[int]:
         """Rows that belong to the flight."""
-        value = self.connection.execute("SELECT value FROM flight WHERE target = ?", (target,)).get
+        with self.lock:
+            value = self.connection.execute(
+                "SELECT value FROM flight WHERE target = ?", (target,)
+            ).get
         if value is None:
             return []
         return list(msgspec.json.decode(value, type=_Seqs).seqs)

@@ -115,7 +115,8 @@ class SinkWorker:
         """Deliver the next message, if one is due; seconds until the next call makes sense."""
         if not self._watch.may_send() or not self._watch.is_on():
             return IDLE_S
-        state = targets.load(self._outbox.connection, self._name)
+        with self._outbox.lock:
+            state = targets.load(self._outbox.connection, self._name)
         wait_ms = state.wait_ms(self._clock.now_ms(), SINK_PACE)
         if wait_ms > 0:
             return wait_ms / 1000
@@ -127,12 +128,9 @@ class SinkWorker:
         if not decision.post:
             self._outbox.settle([row], f"skipped:{decision.reason}")
             return 0.0
-        flights.save(
-            self._outbox.connection,
-            self._name,
-            Flight(kind="send", lane=row.lane, seqs=(row.seq,)),
-            sending=True,
-        )
+        flight = Flight(kind="send", lane=row.lane, seqs=(row.seq,))
+        with self._outbox.transaction() as db:
+            flights.save(db, self._name, flight, sending=True)
         self._ended(row, self._deliver(row))
         return 0.0
 

@@ -45,18 +45,20 @@ class ChatWorker:
         """Do the next operation, if one is due; seconds until the next call makes sense."""
         if not self._watch.may_send():
             return IDLE_S
-        state = targets.load(self._outbox.connection, self._name)
+        with self._outbox.lock:
+            state = targets.load(self._outbox.connection, self._name)
+            under_way = flights.load(self._outbox.connection, self._name)
         wait_ms = state.wait_ms(self._clock.now_ms(), self._options.pace)
         if wait_ms > 0:
             return wait_ms / 1000
-        under_way = flights.load(self._outbox.connection, self._name)
         if under_way is not None and not self._watch.is_on():
             return IDLE_S
         flight = under_way[0] if under_way is not None else self._composer.next(state)
         if flight is None:
             return self._idle_s(state)
         self._attempt(state, flight)
-        state = targets.load(self._outbox.connection, self._name)
+        with self._outbox.lock:
+            state = targets.load(self._outbox.connection, self._name)
         return state.wait_ms(self._clock.now_ms(), self._options.pace) / 1000
 
     def resume(self) -> None:

@@ -56,7 +56,7 @@ class Iteration(msgspec.Struct, frozen=True, gc=False):
     counters: Counters
 
 
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class UsageRow(msgspec.Struct, frozen=True, gc=False):
     """One line that carries usage, or successive lines of one request that only add to the first.
 
     Rows of one request share ids and are merged by the accounting.

@@ -26,6 +26,8 @@ WITHOUT_USAGE = (
     b'agent-name"', b'mode"', b'permission-mode"', b'pr-link"', b'worktree-state"',
     b'atis-latch"', b'tag"',
 )  # fmt: skip
+LIKELY = frozenset({b"mess", b"assi"})
+"""How the first type in an assistant's line begins: that of its message, or its own."""
 MICRO = 1_000_000
 OPENING, CLOSING, RETURN = 0x7B, 0x7D, 0x0D
 """The bytes `{`, `}` and carriage return."""
@@ -41,41 +43,42 @@ def decode(lines: Lines, _state: bytes = b"") -> Decoded:
     object.
     """
     reading = _Reading()
-    skips: dict[str, int] = {}
-    data, base = lines.data, lines.offset
-    for start, end in candidates(data):
-        try:
-            reading.take(data[start:end], base + start)
-        except Refused as refused:
-            if lines.terminated:  # half a line is not a bad line: the rest of it is still to come
-                skips[refused.reason] = skips.get(refused.reason, 0) + 1
-    reading.end_run()
-    return Decoded(rows=reading.rows, cost_states=reading.costs, skips=skips)
-
-
-def candidates(data: bytes) -> list[tuple[int, int]]:
-    """Bounds of the lines that may carry usage, or that cannot be judged without a decode."""
-    found: list[tuple[int, int]] = []
-    find = data.find
-    size = len(data)
+    data, base, take = lines.data, lines.offset, reading.take
+    find, view, size = data.find, memoryview(data), len(data)
     start = 0
     while start < size:
         end = find(b"\n", start)
         if end < 0:
             end = size
-        if end > start:
-            head_end = start + HEAD_BYTES
-            at = find(TYPE_KEY, start, head_end if head_end < end else end)  # noqa: FURB136 - hot
-            if at < 0 or find(b"{", start + 1, at) >= 0 or not _whole(data, start, end):
-                if _may_count(data, start, end):
-                    found.append((start, end))
-            elif not data.startswith(WITHOUT_USAGE, at + len(TYPE_KEY)) and (
-                not data.startswith(b"progress", at + len(TYPE_KEY))
-                or (find(b'"agent_progress"', at, end) > 0 and find(b'"usage"', at, end) > 0)
-            ):
-                found.append((start, end))
+        at = find(TYPE_KEY, start, start + HEAD_BYTES)
+        if (0 <= at < end and data[at + 8 : at + 12] in LIKELY) or (
+            start < end and _may_count(data, start, end, at if at < end else -1)
+        ):
+            try:
+                take(view[start:end], base + start)
+            except Refused as refused:
+                if lines.terminated:  # half a line is no bad line: the rest of it is to come
+                    reading.skip(refused.reason)
         start = end + 1
-    return found
+    reading.end_run()
+    return Decoded(rows=reading.rows, cost_states=reading.costs, skips=reading.skips)
+
+
+def _may_count(data: bytes, start: int, end: int, at: int) -> bool:
+    """True for a line that may carry usage, or that cannot be judged without a decode. `at`: where
+    the first type in its head stands, or -1."""
+    if not _whole(data, start, end):
+        return True
+    if at < 0 or data.find(b"{", start + 1, at) >= 0:
+        return (
+            data.rfind(b'"usage"', start, end) > 0
+            or data.find(b'"type":"assistant"', start, end) > 0
+        )
+    kind = at + len(TYPE_KEY)
+    return not data.startswith(WITHOUT_USAGE, kind) and (
+        not data.startswith(b"progress", kind)
+        or (data.find(b'"agent_progress"', at, end) > 0 and data.find(b'"usage"', at, end) > 0)
+    )
 
 
 def _whole(data: bytes, start: int, end: int) -> bool:
@@ -86,34 +89,36 @@ def _whole(data: bytes, start: int, end: int) -> bool:
     )
 
 
-def _may_count(data: bytes, start: int, end: int) -> bool:
-    return (
-        data.rfind(b'"usage"', start, end) > 0
-        or not _whole(data, start, end)
-        or data.find(b'"type":"assistant"', start, end) > 0
-    )
-
-
 class _Reading:
     """What has been read of some lines, with the run that may still go on."""
+
+    __slots__ = ("_run", "costs", "rows", "skips")
 
     def __init__(self) -> None:
         self.rows: list[UsageRow] = []
         self.costs: list[CostState] = []
+        self.skips: dict[str, int] = {}
         self._run: Run | None = None
 
-    def take(self, line: bytes, offset: int) -> None:
+    def take(self, line: memoryview, offset: int) -> None:
         """Take in one line. Raises `Refused` for one that should count and cannot."""
         try:
             parsed = _line.decode(line)
             if parsed.type == "assistant":
-                self._take_usage(parsed, offset)
+                run = self._run
+                if run is None or not run.takes(parsed, offset):
+                    self.end_run()
+                    self._run = Run(parsed, offset)
             elif parsed.type == "progress":
                 self._take_quote(_progress.decode(line), offset)
             elif parsed.type == "cost-state":
                 self.costs.extend(_cost_states(_cost.decode(line)))
         except _undecodable:
-            self._take_salvaged(line, offset)
+            self._take_salvaged(bytes(line), offset)
+
+    def skip(self, reason: str) -> None:
+        """Count a line that should have counted and could not."""
+        self.skips[reason] = self.skips.get(reason, 0) + 1
 
     def end_run(self) -> None:
         """Make a row of the lines gathered so far."""

@@ -261,7 +261,10 @@ def _steps(call: _Call) -> Iterator[Progress]:
     from instar_tokenledger.ingest import Budget
 
     try:
-        yield from call.service.step(Budget(), lambda: False)
+        try:
+            yield from call.service.step(Budget(), lambda: False)
+        except apsw.CorruptError:  # it is checked when it is opened again, and mended
+            yield from call.service.step(Budget(), lambda: False)
     except InstarError:
         raise
     except TROUBLE as error:

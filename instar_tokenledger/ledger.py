@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from instar_host.store import sqlite
+from instar_host.store import soundness, sqlite
 from instar_host.store.tail import Mark
 from instar_tokenledger import readings
 from instar_tokenledger.batch import Batch, FileProgress
@@ -54,7 +54,10 @@ class Ledger:
         return horizon_of(self._connection)
 
     def close(self) -> None:
+        """Close it in order, so that the next to open it need not check it again."""
+        path = self._connection.filename
         sqlite.close_writer(self._connection)
+        soundness.closed(path)
 
     def commit(self, batch: Batch) -> Committed:
         """Write `batch` whole. Raises `apsw.Error` and leaves nothing of it when the disk

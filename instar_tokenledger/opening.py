@@ -13,8 +13,8 @@ from pathlib import Path
 import apsw
 
 from instar_host.clock import Clock
-from instar_host.store import backups, diagnosis, sqlite
-from instar_host.store.errors import CorruptStore, shown
+from instar_host.store import backups, diagnosis, soundness, sqlite
+from instar_host.store.errors import BackupFailed, CorruptStore, shown
 from instar_host.store.files import ensure_private_dir
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
 
@@ -47,17 +47,34 @@ def open_ledger(state_dir: Path, clock: Clock) -> tuple[apsw.Connection, list[st
     if found.state == "missing":
         notes += _restore_missing(path, state_dir, clock)
     try:
-        return _open(path), notes
+        return _open(path, clock), notes
     except CorruptStore as error:
         notes.append(str(error))
     notes.append(_replace(path, state_dir, clock))
-    return _open(path), notes
+    return _open(path, clock), notes
 
 
-def _open(path: str) -> apsw.Connection:
-    return sqlite.open_writer(
-        path, application_id=APPLICATION_ID, migrations=MIGRATIONS, synchronous="NORMAL"
+def doubt(state_dir: Path, error: BaseException) -> None:
+    """Have the ledger checked when it is opened next, where `error` says that it is damaged."""
+    trouble = diagnosis.classify(error)
+    if trouble in ("corrupt", "not-a-database") or isinstance(error, BackupFailed):
+        soundness.doubted(ledger_path(state_dir))
+
+
+def _open(path: str, clock: Clock) -> apsw.Connection:
+    """Open for writing, checked unless nobody but us has touched it since today's check."""
+    schema, now_ms = len(MIGRATIONS), clock.now_ms()
+    sound = soundness.is_sound(path, schema=schema, now_ms=now_ms)
+    connection = sqlite.open_writer(
+        path,
+        application_id=APPLICATION_ID,
+        migrations=MIGRATIONS,
+        synchronous="NORMAL",
+        check=not sound,
     )
+    if not sound:
+        soundness.checked(path, schema=schema, now_ms=now_ms)
+    return connection
 
 
 def _take_over_old(path: str) -> list[str]:

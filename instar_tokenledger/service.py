@@ -24,7 +24,7 @@ from instar_tokenledger import journal, retention
 from instar_tokenledger.committed import Committed
 from instar_tokenledger.config import SECTION, LedgerSettings
 from instar_tokenledger.events import LedgerEvents
-from instar_tokenledger.opening import STEM, backup_folder, ledger_path, open_ledger
+from instar_tokenledger.opening import STEM, backup_folder, doubt, ledger_path, open_ledger
 from instar_tokenledger.queries import Queries
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
 from instar_tokenledger.session_queries import SessionQueries
@@ -130,6 +130,9 @@ class LedgerService:
             totals = Queries(connection)
             with totals.at_one_instant():
                 yield Reading(totals, SessionQueries(connection), connection)
+        except apsw.Error as error:
+            doubt(self._host.state_dir, error)
+            raise
         finally:
             connection.close()
 
@@ -261,6 +264,7 @@ class LedgerService:
     def _troubled(self, error: Exception) -> None:
         """Close, so that the next step opens the ledger afresh."""
         self._close()
+        doubt(self._host.state_dir, error)
         self._health = msgspec.structs.replace(self._health, trouble=reason(error))
         self.events.trouble(reason(error))
 

@@ -14,10 +14,12 @@ import msgspec
 import pytest
 
 from instar_host.config import Config
+from instar_host.store import soundness
 from instar_host.store.errors import ForeignDatabase, NewerSchema, StoreError, UnsafeFile
 from instar_tokenledger.ledger import Ledger
 from instar_tokenledger.opening import backup_folder, open_ledger
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
+from tests.tokenledger.command_lines import Shell
 from tests.tokenledger.homes import SESSION, LedgerHome, clock_of, said
 from tests.tokenledger.recounting import recounted, rollups_of
 
@@ -194,6 +196,66 @@ def with_backups(home: LedgerHome) -> LedgerHome:
     home.host = msgspec.structs.replace(home.host, config=config)
     home.restart()
     return home
+
+
+def rot(home: LedgerHome, table: str) -> None:
+    """Damage a page in such a way that no write shows."""
+    database = Path(home.database)
+    data = bytearray(database.read_bytes())
+    pages = apsw.Connection(home.database)
+    where = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+    page, size = pages.execute(where, (table,)).get, pages.pragma("page_size")
+    pages.close()
+    data[(page - 1) * size : page * size] = b"\xff" * size
+    database.write_bytes(data)
+    soundness.closed(home.database)
+
+
+def test_damage_that_a_question_meets_is_mended(home: LedgerHome) -> None:
+    """D6: bits that rot within the day of a check are not looked for, but once a question has met
+    them the next step sets the ledger aside and reads the transcripts again."""
+    written(home)
+    rot(home, "day_projects")
+    home.scan()
+    home.service.close()
+    assert not home.service.health.notes
+    with pytest.raises(apsw.CorruptError):
+        stored(home, "SELECT count(*) FROM day_projects")
+    home.scan()
+    home.assert_true()
+    assert rollups_of(home) == recounted(home)
+    assert home.service.health.notes
+
+
+@pytest.mark.parametrize("table", ["requests", "marks", "folders"])
+def test_damage_that_a_scan_meets_is_mended_by_it(home: LedgerHome, table: str) -> None:
+    """D6: the command that trips over what was not looked for checks and mends, and goes on."""
+    written(home)
+    rot(home, table)
+    said = Shell(home, clock_of(home))("tokens", "scan")
+    assert said.code == 0
+    assert "was set aside" in said.err
+    home.assert_true()
+    assert rollups_of(home) == recounted(home)
+
+
+def test_a_ledger_is_checked_once_a_day(home: LedgerHome) -> None:
+    """The next scan does without reading the whole file again; that of the next day does not."""
+    home.write(SESSION, said("m1", "r1"))
+
+    def sound() -> bool:
+        home.scan()
+        home.service.close()
+        now_ms = clock_of(home).now_ms()
+        return soundness.is_sound(home.database, schema=len(MIGRATIONS), now_ms=now_ms)
+
+    assert sound()
+    clock_of(home).advance(DAY_S - 1)
+    assert sound()
+    clock_of(home).advance(1)
+    now_ms = clock_of(home).now_ms()
+    assert not soundness.is_sound(home.database, schema=len(MIGRATIONS), now_ms=now_ms)
+    assert sound()
 
 
 def test_a_log_whose_database_is_missing(home: LedgerHome) -> None:

@@ -6,7 +6,8 @@ It does not judge: what it means that an entry waits in vain is the check's to s
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -14,7 +15,7 @@ from instar_threadline.record.chain import Entry
 from instar_threadline.record.chaintail import log_end_after
 
 
-class Pulled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Pulled(msgspec.Struct, frozen=True, gc=False):
     """An entry that was taken from the chain file, and what stood before it."""
 
     entry: Entry
@@ -22,8 +23,12 @@ class Pulled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """None: its key is not known."""
     at: int
     """Offset of the entry in its chain file."""
+    end: int
+    """Offset after its newline."""
     before_n: int
     before_mac: str
+    mac: str
+    """The MAC it claims."""
     reach: int
     """Offset in the log up to which the genuine entries before it go."""
 
@@ -38,13 +43,18 @@ class Awaited:
 
     def __init__(self) -> None:
         self._queue: deque[Pulled] = deque()
-        self._digests: dict[str, int] = {}  # and how often
+        self._digests: Counter[str] | None = None  # counted when somebody asks, kept from then on
 
     def __len__(self) -> int:
         return len(self._queue)
 
+    def __iter__(self) -> Iterator[Pulled]:
+        return iter(self._queue)
+
     def __contains__(self, digest: str) -> bool:
-        return digest in self._digests
+        if self._digests is None:
+            self._digests = Counter(pulled.entry.digest for pulled in self._queue)
+        return self._digests[digest] > 0
 
     def first(self, after: int = 0) -> Pulled | None:
         """The first one, or the one that many places after it; None where there is none."""
@@ -57,17 +67,29 @@ class Awaited:
     def add(self, pulled: Pulled) -> None:
         """Put it at the end."""
         self._queue.append(pulled)
-        digest = pulled.entry.digest
-        self._digests[digest] = self._digests.get(digest, 0) + 1
+        if self._digests is not None:
+            self._digests[pulled.entry.digest] += 1
 
     def take(self) -> Pulled:
         """Remove the first one. Raises IndexError if nothing waits."""
         pulled = self._queue.popleft()
-        digest = pulled.entry.digest
-        self._digests[digest] -= 1
-        if not self._digests[digest]:
-            del self._digests[digest]
+        if self._digests is not None:
+            self._digests[pulled.entry.digest] -= 1
+            if not self._digests[pulled.entry.digest]:
+                del self._digests[pulled.entry.digest]
         return pulled
+
+    def extend(self, added: Sequence[Pulled]) -> None:
+        """Put these at the end."""
+        self._queue.extend(added)
+        if self._digests is not None:
+            self._digests.update(pulled.entry.digest for pulled in added)
+
+    def drop(self, count: int) -> None:
+        """Remove the first `count`. Raises IndexError if there are fewer."""
+        for _ in range(count):
+            self._queue.popleft()
+        self._digests = None
 
     def give_up(self, offset: int) -> list[Entry]:
         """Remove, and return, the entries that announce bytes after an offset of the log."""
@@ -84,4 +106,4 @@ class Awaited:
     def clear(self) -> None:
         """Nothing waits any more."""
         self._queue.clear()
-        self._digests.clear()
+        self._digests = None

@@ -39,7 +39,8 @@ else wrote. `resumed`: what was found amiss before going on. `closed`: the file 
 follows."""
 
 _MEMBER = b',"chain":"'
-_CLOSING_BYTES = len(_MEMBER) + MAC_HEX_CHARS + len(b'"}')
+CLOSING_BYTES = len(_MEMBER) + MAC_HEX_CHARS + len(b'"}')
+"""Of an entry's line: the MAC and what stands around it."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -111,16 +112,21 @@ def seal(entry: Entry, direction: Direction, previous: str, key: Key) -> tuple[b
     """The entry's line with its newline, and its MAC."""
     body = _encode(entry)
     mac = _mac(body, direction, previous, key)
-    return body[:-1] + _MEMBER + mac.encode() + b'"}\n', mac
+    return body[:-1] + closing_of(mac) + b"\n", mac
+
+
+def closing_of(mac: str) -> bytes:
+    """How the line of an entry with that MAC ends."""
+    return _MEMBER + mac.encode() + b'"}'
 
 
 def read_entry(data: bytes, end: int) -> ReadEntry:
     """An entry from its line without the newline. Never raises."""
-    closing = data[-_CLOSING_BYTES:]
+    closing = data[-CLOSING_BYTES:]
     claimed, body = "", data
     if closing.startswith(_MEMBER) and closing.endswith(b'"}'):
         claimed = closing[len(_MEMBER) : -2].decode("ascii", "replace")
-        body = data[:-_CLOSING_BYTES] + b"}"
+        body = data[:-CLOSING_BYTES] + b"}"
     try:
         entry = _decode_entry(body) if claimed else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -5,19 +5,17 @@ inserted, swapped, doubled, spliced in or cut off, an entry changed or dropped -
 finding that names the first bad place. Entries are matched by the exact bytes they announce, so
 one shifted line does not make the rest look bad. Opens nothing; knows no thread names and no
 message.
-
-*Integrity* and *completeness* are two answers: a finding speaks to one or the other (`BREAKS`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections import deque
+from collections.abc import Sequence
+from itertools import chain, islice
 
 import msgspec
 
-from instar_host.records import Record
 from instar_threadline.messages import Direction
 from instar_threadline.record.awaited import Awaited, Pulled
 from instar_threadline.record.chain import (
@@ -30,60 +28,15 @@ from instar_threadline.record.chain import (
     sealed,
 )
 from instar_threadline.record.chaintail import log_end_after
+from instar_threadline.record.checked import CheckedLine, Stretch
+from instar_threadline.record.entries import Entries
+from instar_threadline.record.findings import Finding, FindingKind, Findings
 from instar_threadline.record.keyring import Keyring
-from instar_threadline.record.signing import digest
 
 LOOK_AHEAD = 2000
 """Entries read ahead of the lines: more than one append can announce, so that what became of an
 append is known before its lines are judged; and how far a line may be from its place and still be
 found."""
-
-MAX_FINDINGS = 1000
-
-FindingKind = Literal[
-    "altered", "inserted", "missing", "lost", "short", "entry-altered", "entries-missing",
-    "chain-missing", "head-missing", "head-altered", "rewritten", "rolled-back", "bad-mac",
-    "unreadable", "unknown-key",
-]  # fmt: skip
-
-COMPLETENESS: frozenset[FindingKind] = frozenset(
-    {"missing", "lost", "short", "entries-missing", "chain-missing", "head-missing", "rolled-back"}
-)
-"""Findings that say something is gone."""
-
-UNDECIDED: frozenset[FindingKind] = frozenset({"unknown-key", "head-altered"})
-"""Findings that say where nothing can be said, of integrity or of completeness. All others:
-something there is not genuine."""
-
-Status = Literal["chained", "unchained", "outside", "altered"]
-"""`unchained`: written by somebody else before the chain began, or adopted. `outside`: no entry
-announces it although the chain covers the log. `altered`: the entry there announces other bytes."""
-
-
-class Finding(Record, frozen=True, kw_only=True, rename="camel"):
-    """One thing that is wrong, and where."""
-
-    kind: FindingKind
-    direction: Direction
-    segment: int
-    n: int = 0
-    """Number of the chain entry; 0 where there is none."""
-    offset: int = 0
-    """Bytes into the log file."""
-    lines: int = 1
-    threads: tuple[str, ...] = ()
-    """Tags of the threads that lost lines, where the chain tells."""
-
-
-class CheckedLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A line and what the chain says about it."""
-
-    offset: int
-    data: bytes
-    status: Status
-    n: int = 0
-    key: str | None = None
-    """Key id that the line's genuine entry names; None without one."""
 
 
 class ChainCheck:
@@ -103,10 +56,7 @@ class ChainCheck:
     ) -> None:
         """`n`, `mac`: the entry before `chain_offset`. `chained`: whether a chain is expected."""
         self._line_end = log_offset
-        self.findings: list[Finding] = []
-        """The first of them, at most `MAX_FINDINGS`."""
-        self.count = 0
-        """All of them."""
+        self.found = Findings(direction, segment)
         self.unknown_keys = 0
         self._direction: Direction = direction
         self.segment = segment
@@ -114,7 +64,8 @@ class ChainCheck:
         self._n, self._mac, self._read_to = n, mac, chain_offset
         self._awaited = Awaited()
         self._otherwise = ""  # the MAC before, if what is bad there is not the one that counts
-        self._entries: Iterator[ReadEntry] = iter(())
+        self._entries = Entries(None, chain_offset, chain_offset)
+        self._verified: deque[Pulled] = deque()  # ordinary, and not taken yet
         self._chained = chained
         self._hasher: hashlib.blake2b | None = None
         self._hash_of: int | None = None
@@ -142,22 +93,48 @@ class ChainCheck:
 
     @property
     def read_to(self) -> int:
-        """Offset in the chain file after the last entry that was taken from it."""
-        return self._read_to
+        """Offset in the chain file after the last entry that was read from it."""
+        return self._verified[-1].end if self._verified else self._read_to
+
+    def stretch(
+        self, offset: int, data: bytes, lines: list[bytes], wanted: list[str], entries: Entries
+    ) -> Stretch | None:
+        """The next lines, whose digests are `wanted`, if all of them are where they should be.
+
+        None: something is out of the ordinary, or may be; nothing has moved then. All state is
+        what it would be after `lines`.
+        """
+        self._entries = entries
+        count = len(wanted)
+        ahead = LOOK_AHEAD - 1 + count - len(self._awaited)  # what `lines` would have taken by then
+        if not count or not self._verify(ahead):
+            return None
+        waiting = [p.entry for p in islice(chain(self._awaited, self._verified), count)]
+        if [entry.digest for entry in waiting] != wanted:
+            return None
+        if {p.genuine for p in islice(self._awaited, count)} - {True}:
+            return None
+        if {(entry.kind, entry.key) for entry in waiting} != {("line", waiting[0].key)}:
+            return None
+        self._take_verified(ahead)
+        self._awaited.drop(count)
+        self._line_end = offset + len(data)
+        numbers = [entry.n for entry in waiting]
+        return Stretch(offset=offset, data=data, lines=lines, key=waiting[0].key, numbers=numbers)
 
     def lines(
-        self, found: Sequence[tuple[int, bytes]], entries: Iterator[ReadEntry]
+        self, found: Sequence[tuple[int, bytes]], wanted: Sequence[str], entries: Entries
     ) -> list[CheckedLine]:
-        """Check the next lines (offset, bytes without newline) against the next entries."""
+        """Check the next lines (offset, bytes without newline), with their digests, against the
+        next entries."""
         self._entries = entries
-        wanted = [digest(data) for _, data in found]
         last_at = {one: i for i, one in enumerate(wanted)}
         return [
             self._check(offset, data, wanted[i], i, last_at)
             for i, (offset, data) in enumerate(found)
         ]
 
-    def rest(self, entries: Iterator[ReadEntry], counted: int) -> Finding | None:
+    def rest(self, entries: Entries, counted: int) -> Finding | None:
         """At the end of the file: what was announced, counted by the head, and is not there."""
         self._entries = entries
         while self._pull():
@@ -166,7 +143,7 @@ class ChainCheck:
         gone = [p.entry for p in self._awaited.announced() if p.entry.n <= counted]
         return self._gone("short", gone) if gone else None
 
-    def close(self, entries: Iterator[ReadEntry]) -> None:
+    def close(self, entries: Entries) -> None:
         """At the end of a file that is followed by another: whatever still waits is missing."""
         self._entries = entries
         while self._pull():
@@ -174,7 +151,7 @@ class ChainCheck:
         self._drop_done()
         gone = [p.entry for p in self._awaited.announced()]
         if gone:
-            self._report(self._gone("missing", gone))
+            self.found.keep(self._gone("missing", gone))
         self._awaited.clear()
 
     def _check(
@@ -217,30 +194,33 @@ class ChainCheck:
 
     def _pull(self) -> bool:
         """Take the next entry of the file into the queue; false at the end."""
+        if self._verified:
+            self._take_verified(1)
+            return True
         read = next(self._entries, None)
         if read is None:
             return False
         at, self._read_to = self._read_to, read.end
         entry = read.entry
         if entry is None:
-            self._find("entry-altered", n=self._highest + 1, offset=self._reach)
+            self.found.add("entry-altered", n=self._highest + 1, offset=self._reach)
             self._otherwise = read.chain
             return True
         genuine = self._sealed(read)
         before_n, before_mac, reach = self._n, self._mac, self._reach
         if genuine is not True and entry.n <= self._highest:  # a copy: it announces nothing
-            self._find("entry-altered", n=self._highest + 1, offset=self._reach)
+            self.found.add("entry-altered", n=self._highest + 1, offset=self._reach)
             return True
         if genuine is None:
             self.unknown_keys += 1
             if self._key_known:  # one finding where a stretch of them begins
-                self._find("unknown-key", n=entry.n, offset=self._reach, lines=0)
+                self.found.add("unknown-key", n=entry.n, offset=self._reach, lines=0)
         self._key_known = genuine is not None
         if entry.n != self._n + 1:
             lines = max(1, entry.n - self._highest - 1)
-            self._find("entries-missing", n=self._highest + 1, offset=self._reach, lines=lines)
+            self.found.add("entries-missing", n=self._highest + 1, offset=self._reach, lines=lines)
         elif genuine is False:
-            self._find("entry-altered", n=entry.n, offset=self._reach)
+            self.found.add("entry-altered", n=entry.n, offset=self._reach)
         if genuine is not False:
             self._give_up(entry)
             self._reach = log_end_after(entry)
@@ -250,18 +230,46 @@ class ChainCheck:
         if entry.kind == "resumed":
             self._find_note(entry, entry.offset if genuine is not False else self._reach)
         if entry.kind == "adopted" and before_n != 1:  # the very first one is what was there before
-            self._find("inserted", n=entry.n, offset=entry.offset, lines=entry.lines)
+            self.found.add("inserted", n=entry.n, offset=entry.offset, lines=entry.lines)
         self._awaited.add(
             Pulled(
                 entry=entry,
                 genuine=genuine,
                 at=at,
+                end=read.end,
                 before_n=before_n,
                 before_mac=before_mac,
+                mac=read.chain,
                 reach=reach,
             )
         )
         return True
+
+    def _verify(self, ahead: int) -> bool:
+        """Whether the next `ahead` entries, or all that there are, are ordinary ones."""
+        while len(self._verified) < ahead:
+            n, mac, reach = self._n, self._mac, self._reach
+            if self._verified:
+                last = self._verified[-1]
+                n, mac, reach = last.entry.n, last.mac, log_end_after(last.entry)
+            more = self._entries.ordinary(n, mac, reach, self._direction, self._keyring)
+            if not more:
+                return self._entries.at_end
+            self._verified.extend(more)
+        return True
+
+    def _take_verified(self, most: int) -> None:
+        """What `_pull` does, for the next ordinary entries."""
+        taken = [self._verified.popleft() for _ in range(min(most, len(self._verified)))]
+        if not taken:
+            return
+        self._awaited.extend(taken)
+        last = taken[-1]
+        self._n, self._mac, self._read_to = last.entry.n, last.mac, last.end
+        self._reach = log_end_after(last.entry)
+        self._highest = max(self._highest, last.entry.n)
+        self._chained = self._chained or last.entry.n > 1
+        self._key_known, self._otherwise = True, ""
 
     def _sealed(self, read: ReadEntry) -> bool | None:
         """Whether it is genuine; one bad entry does not make the one after it look bad."""
@@ -282,19 +290,21 @@ class ChainCheck:
         given_up = self._awaited.give_up(entry.offset) if behind else []
         if entry.lost:
             threads = tuple(e.thread for e in given_up if e.thread)
-            self._find("lost", n=entry.n, offset=entry.offset, lines=entry.lost, threads=threads)
+            self.found.add(
+                "lost", n=entry.n, offset=entry.offset, lines=entry.lost, threads=threads
+            )
         elif given_up and not entry.unwritten:
             self._find_given_up(entry.n, self._reach, given_up)
 
     def _find_given_up(self, n: int, reach: int, given_up: Sequence[Entry]) -> None:
         """The bad entry before entry `n` is named first: this stands where that one does."""
         gone = self._gone("missing", given_up)
-        self._report(msgspec.structs.replace(gone, n=n, offset=reach))
+        self.found.keep(msgspec.structs.replace(gone, n=n, offset=reach))
 
     def _find_note(self, entry: Entry, offset: int) -> None:
         if entry.note in (HEAD_GONE, HEAD_SPOILED):
             kind: FindingKind = "head-missing" if entry.note == HEAD_GONE else "head-altered"
-            self._find(kind, n=entry.n, offset=offset, lines=0)
+            self.found.add(kind, n=entry.n, offset=offset, lines=0)
 
     def _found_later(self, wanted: str, offset: int, data: bytes) -> CheckedLine:
         """The line belongs to a later entry: those before it are missing."""
@@ -305,12 +315,12 @@ class ChainCheck:
         if gone and log_end_after(gone[-1]) > pulled.entry.offset:  # then it is not genuine
             self._find_given_up(pulled.entry.n, pulled.reach, gone)
         else:
-            self._report(self._gone("missing", gone))
+            self.found.keep(self._gone("missing", gone))
         return self._matched(pulled, offset, data)
 
     def _altered(self, offset: int, data: bytes) -> CheckedLine:
         entry = self._awaited.take().entry
-        self._find("altered", n=entry.n, offset=offset, threads=(entry.thread,))
+        self.found.add("altered", n=entry.n, offset=offset, threads=(entry.thread,))
         return CheckedLine(offset=offset, data=data, status="altered", n=entry.n)
 
     def _matched(self, pulled: Pulled, offset: int, data: bytes) -> CheckedLine:
@@ -323,7 +333,7 @@ class ChainCheck:
         return CheckedLine(offset=offset, data=data, status="unchained")
 
     def _outside(self, n: int, offset: int, data: bytes) -> CheckedLine:
-        self._find("inserted", n=n, offset=offset)
+        self.found.add("inserted", n=n, offset=offset)
         return CheckedLine(offset=offset, data=data, status="outside")
 
     def _is_next_line(self, wanted: str) -> bool:
@@ -347,9 +357,9 @@ class ChainCheck:
             return
         seen_before = log_end_after(entry) <= self._line_end  # and called inserted then
         if self._hash_of != entry.n and entry.length and not seen_before:
-            self._report(self._gone("missing", [entry]))
+            self.found.keep(self._gone("missing", [entry]))
         elif self._hasher is not None and self._hasher.hexdigest() != entry.digest:
-            self._find("altered", n=entry.n, offset=entry.offset, lines=entry.lines)
+            self.found.add("altered", n=entry.n, offset=entry.offset, lines=entry.lines)
         self._hasher = None
 
     def _drop_done(self) -> None:
@@ -370,29 +380,3 @@ class ChainCheck:
             lines=sum(max(e.lines, 1) for e in entries),
             threads=tuple(e.thread for e in entries if e.thread),
         )
-
-    def _find(
-        self,
-        kind: FindingKind,
-        *,
-        n: int,
-        offset: int = 0,
-        lines: int = 1,
-        threads: tuple[str, ...] = (),
-    ) -> None:
-        self._report(
-            Finding(
-                kind=kind,
-                direction=self._direction,
-                segment=self.segment,
-                n=n,
-                offset=offset,
-                lines=lines,
-                threads=threads,
-            )
-        )
-
-    def _report(self, finding: Finding) -> None:
-        self.count += 1
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(finding)

@@ -19,13 +19,14 @@ import msgspec
 from instar_host.store.sqlite import close_writer, write_transaction
 from instar_threadline.messages import DIRECTIONS, Direction
 from instar_threadline.record import schema
-from instar_threadline.record.check import CheckedLine, Finding
+from instar_threadline.record.checked import CheckedLine, Stretch
+from instar_threadline.record.findings import Finding
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import layout
-from instar_threadline.record.lines import MAX_INSTANT_MS, read_line
+from instar_threadline.record.lines import MAX_INSTANT_MS, read_genuine, read_line
 from instar_threadline.record.projection import Projection
 from instar_threadline.record.reader import Batch, Place, StreamReader
-from instar_threadline.record.rows import Row, row_of
+from instar_threadline.record.rows import Row, row_of, rows_of
 from instar_threadline.record.verify import Tally, count_line, head_finding, rollback_finding
 from instar_threadline.record.wordindex import Words, open_disposable, open_words
 
@@ -161,9 +162,8 @@ class Index:
             if batch.rewritten:
                 return None
             self._count(stream, batch)
-            lines += len(batch.lines)
-            for checked in batch.lines:
-                self._take(stream, batch.segment, checked, rows, unreadable)
+            for part in batch.parts:
+                lines += self._take(stream, batch.segment, part, rows, unreadable)
             stream.at_end = batch.at_end
         added = self._commit(rows, unreadable)
         self._words.follow()
@@ -192,6 +192,28 @@ class Index:
         tally.finding_count += batch.count - len(batch.findings)
 
     def _take(
+        self,
+        stream: _Stream,
+        segment: int,
+        part: Stretch | list[CheckedLine],
+        rows: list[Row],
+        unreadable: list[tuple[str, int, int, int, str]],
+    ) -> int:
+        """Make rows of lines; at once where nothing about them is out of the ordinary."""
+        if isinstance(part, Stretch):
+            found = _ordinary_rows(stream, segment, part, self._keyring)
+            if found is not None:
+                stream.at = found[-1].at
+                stream.tally.lines += len(found)
+                stream.tally.chained += len(found)
+                rows += found
+                return len(found)
+            part = list(part.one_by_one())
+        for checked in part:
+            self._take_line(stream, segment, checked, rows, unreadable)
+        return len(part)
+
+    def _take_line(
         self,
         stream: _Stream,
         segment: int,
@@ -233,6 +255,16 @@ class Index:
                     stream.witness_mac,
                 )
         return added
+
+
+def _ordinary_rows(
+    stream: _Stream, segment: int, stretch: Stretch, keyring: Keyring
+) -> list[Row] | None:
+    key = keyring.get(stretch.key)
+    lines = read_genuine(stretch.data, stretch.lines, key.line_mac) if key is not None else None
+    if lines is None:
+        return None
+    return rows_of(stream.direction, segment, stretch, lines, stream.at)
 
 
 class _Counts(msgspec.Struct, kw_only=True):

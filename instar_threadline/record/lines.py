@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,12 +28,11 @@ from instar_threadline.messages import (
     Position,
 )
 from instar_threadline.record.keyring import Key, Keyring
-from instar_threadline.record.signing import verifies_under, whole_text
+from instar_threadline.record.signing import LineMac, verifies_under, whole_text
 
 MAX_INSTANT_MS = 8_640_000_000_000_000
 """The farthest instant a JavaScript date can name, either way."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_PLAIN = datetime(1970, 1, 1)  # noqa: DTZ001 - in UTC by what is added to it
 _FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999
 
@@ -59,6 +59,7 @@ class Line(msgspec.Struct, kw_only=True, gc=False):
 
 
 _decode_line = msgspec.json.Decoder(Line).decode
+_decode_lines = msgspec.json.Decoder(Line).decode_lines
 _STRINGS = (
     ("id", "id"), ("timestamp", "timestamp"), ("from", "from_"), ("senderName", "sender_name"),
     ("trustLevel", "trust_level"), ("text", "text"), ("to", "to"),
@@ -78,6 +79,22 @@ def read_line(data: bytes) -> Line | str:
     return line
 
 
+def read_genuine(data: bytes, lines: Sequence[bytes], mac: LineMac) -> list[Line] | None:
+    """The members of all lines of a block, if each is whole and written and signed the usual way.
+
+    `data`: the lines with their newlines. None: look at them one by one.
+    """
+    try:
+        found = _decode_lines(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if len(found) != len(lines):  # a newline inside of one, or an empty line
+        return None
+    if not all(line.id and line.text is not None and not line.odd for line in found):
+        return None
+    return found if mac.usual(lines) else None
+
+
 def instant_ms(text: str) -> int | None:
     """The instant that an ISO 8601 text names, in milliseconds since 1970; None if it names none,
     or one that is outside the years 1 to 9999 in UTC and could not be shown.
@@ -90,7 +107,7 @@ def instant_ms(text: str) -> int | None:
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
-    at_ms = round((at - _EPOCH).total_seconds() * 1000)
+    at_ms = round(at.timestamp() * 1000)
     return at_ms if _FIRST_MS <= at_ms <= _LAST_MS else None
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from instar_threadline.messages import Direction
 from instar_threadline.record import schema
-from instar_threadline.record.check import Finding, FindingKind
+from instar_threadline.record.findings import Finding, FindingKind
 from instar_threadline.record.layout import layout
 from instar_threadline.record.readers import Readers
 from instar_threadline.record.shapes import Json

@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import accumulate
 
 import msgspec
 
-from instar_host.store.tail import Mark, Tail, TooLong, iter_lines, open_tail, unchanged
-from instar_threadline.record.chain import GENESIS, Head, ReadEntry, read_entries, read_head
+from instar_host.store.tail import Lines, Mark, Tail, open_tail, unchanged
+from instar_threadline.record.chain import GENESIS, Head, read_head
 from instar_threadline.record.chaintail import segment_of
-from instar_threadline.record.check import ChainCheck, CheckedLine, Finding
+from instar_threadline.record.check import ChainCheck
+from instar_threadline.record.checked import CheckedLine, Stretch
 from instar_threadline.record.disk import locked
+from instar_threadline.record.entries import Entries
+from instar_threadline.record.findings import Finding
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import Layout
+from instar_threadline.record.signing import digest
 
 BLOCK_BYTES = 1 << 20
 HEAD_BYTES = 4096
@@ -47,7 +52,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What one step read."""
 
     segment: int
-    lines: tuple[CheckedLine, ...] = ()
+    parts: tuple[Stretch | list[CheckedLine], ...] = ()
+    """The lines, in their order."""
     findings: tuple[Finding, ...] = ()
     count: int = 0
     """How many findings there were; `findings` is bounded."""
@@ -62,6 +68,12 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     head: Head | None = None
     chained: bool = False
     """Some part of this direction has a chain."""
+
+    @property
+    def lines(self) -> Iterator[CheckedLine]:
+        """All lines, one by one."""
+        for part in self.parts:
+            yield from part.one_by_one() if isinstance(part, Stretch) else part
 
 
 class StreamReader:
@@ -171,9 +183,9 @@ class StreamReader:
         if gone or (tail is not None and tail.verdict in ("truncated", "rewritten")):
             self._check = None
             return Batch(segment=segment, place=place, at_end=False, rewritten=True)
-        before, counted, unknown = len(check.findings), check.count, check.unknown_keys
+        before, counted, unknown = len(check.found.first), check.found.count, check.unknown_keys
         entries = opened.entries(check.read_to)
-        lines, mark, at_end = _check_lines(tail, check, entries, max_bytes)
+        parts, mark, at_end = _check_lines(tail, check, entries, max_bytes)
         short = None
         if at_end and opened.last:
             short = check.rest(entries, opened.counted)
@@ -181,15 +193,15 @@ class StreamReader:
             check.close(entries)
         n, mac, chain_offset = check.reached
         self.place = Place(segment=segment, tail=mark, n=n, mac=mac, chain_offset=chain_offset)
-        findings = tuple(check.findings[before:])
+        findings = tuple(check.found.first[before:])
         if at_end and not opened.last:
             self.place = Place(segment=segment + 1, n=n, mac=mac)
             self._check = None
         return Batch(
             segment=segment,
-            lines=tuple(lines),
+            parts=tuple(parts),
             findings=findings,
-            count=check.count - counted,
+            count=check.found.count - counted,
             unknown_keys=check.unknown_keys - unknown,
             place=self.place,
             at_end=at_end and opened.last,
@@ -231,10 +243,8 @@ class _Opened(msgspec.Struct, kw_only=True):
         """The last entry that the head vouches for."""
         return self.head.n if self.head is not None and self.head.known else 0
 
-    def entries(self, offset: int) -> Iterator[ReadEntry]:
-        if self.chain is None:
-            return iter(())
-        return read_entries(self.chain, offset, self.chain_size)
+    def entries(self, offset: int) -> Entries:
+        return Entries(self.chain, offset, self.chain_size)
 
     def close(self) -> None:
         if self.chain is not None:
@@ -253,17 +263,27 @@ def _open_chain(path: str) -> tuple[int | None, int]:
 
 
 def _check_lines(
-    tail: Tail | None, check: ChainCheck, entries: Iterator[ReadEntry], max_bytes: int
-) -> tuple[list[CheckedLine], Mark | None, bool]:
-    """(lines, the mark after them, whether the end was reached)."""
+    tail: Tail | None, check: ChainCheck, entries: Entries, max_bytes: int
+) -> tuple[list[Stretch | list[CheckedLine]], Mark | None, bool]:
+    """(the lines, the mark after them, whether the end was reached)."""
     if tail is None:
         return [], None, True
-    lines: list[CheckedLine] = []
+    parts: list[Stretch | list[CheckedLine]] = []
     for block in tail.blocks(max_bytes=max_bytes):
-        if isinstance(block, TooLong):
-            found = [] if block.continued else [(block.offset, b"")]
-        else:
-            found = list(iter_lines(block))
-        lines += check.lines(found, entries)
+        if isinstance(block, Lines):
+            parts.append(_check_block(block, check, entries))
+        elif not block.continued:
+            parts.append(check.lines([(block.offset, b"")], [digest(b"")], entries))
     mark = tail.mark()
-    return lines, mark, mark.size >= tail.size
+    return parts, mark, mark.size >= tail.size
+
+
+def _check_block(block: Lines, check: ChainCheck, entries: Entries) -> Stretch | list[CheckedLine]:
+    """At once if nothing in it is out of the ordinary, else line by line."""
+    lines = block.data.split(b"\n")[:-1]
+    digests = [digest(line) for line in lines]
+    stretch = check.stretch(block.offset, block.data, lines, digests, entries)
+    if stretch is not None:
+        return stretch
+    offsets = accumulate((len(line) + 1 for line in lines), initial=block.offset)
+    return check.lines(list(zip(offsets, lines, strict=False)), digests, entries)

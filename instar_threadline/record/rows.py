@@ -8,12 +8,12 @@ next outbound one strictly later.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from instar_threadline.messages import UNKNOWN_AGENT, Direction, Integrity, Message, Position
-from instar_threadline.record.check import CheckedLine, Status
+from instar_threadline.record.checked import CheckedLine, Status, Stretch
 from instar_threadline.record.lines import Line, identity_key, instant_ms, message_of
 from instar_threadline.record.schema import IDS_A_MS
 
@@ -22,7 +22,7 @@ LANE_IDS = IDS_A_MS // 2
 """Ids of one millisecond for one direction."""
 
 
-class Row(msgspec.Struct, kw_only=True, gc=False):
+class Row(msgspec.Struct, gc=False):
     """A message on its way into the index."""
 
     direction: Direction
@@ -85,6 +85,29 @@ def row_of(
         identity=identity_key((direction, peer, line.thread_id, line.id)),
         conflict=line.conflict,
     )
+
+
+def rows_of(
+    direction: Direction, segment: int, stretch: Stretch, lines: Sequence[Line], at: int
+) -> list[Row]:
+    """The rows of the lines of a stretch, whose MACs hold; the same as of each by itself."""
+    rows, offset, inbound = [], stretch.offset, direction == "in"
+    for data, line in zip(stretch.lines, lines, strict=True):
+        if inbound:
+            peer, name = line.from_ or UNKNOWN_AGENT, line.sender_name
+        else:
+            peer, name = line.to or UNKNOWN_AGENT, line.recipient_name
+        at_ms = instant_ms(line.timestamp)
+        if at_ms is not None:
+            at = at_ms
+        identity = identity_key((direction, peer, line.thread_id, line.id))
+        length = len(data)
+        rows.append(
+            Row(direction, line, peer, name, at_ms, at, "ok", not line.unverified, "chained",
+                segment, offset, length, identity, 0, line.conflict)
+        )  # fmt: skip
+        offset += length + 1
+    return rows
 
 
 class ThreadFigures(msgspec.Struct, gc=False):

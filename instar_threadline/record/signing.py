@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ MAC_HEX_CHARS = 64
 KEY_BYTES = 32
 
 _MEMBER = b',"hmac":"'
+_MEMBER_TEXT = _MEMBER.decode()
 _TAIL_BYTES = len(_MEMBER) + MAC_HEX_CHARS + len(b'"}')
 _SHA256_BLOCK_BYTES = 64
 _LONE = re.compile("[\ud800-\udfff]")
@@ -92,6 +93,19 @@ class LineMac:
         inner.update(body)
         outer.update(inner.digest())
         return outer.hexdigest()
+
+    def usual(self, lines: Iterable[bytes]) -> bool:
+        """Whether every line is written the usual way, its MAC last, and verifies."""
+        begin, end = self._inner.copy, self._outer.copy
+        expected, claimed = [], []
+        for line in lines:
+            inner, outer = begin(), end()
+            inner.update(line[:-_TAIL_BYTES] + b"}")
+            outer.update(inner.digest())
+            expected.append(outer.hexdigest())
+            claimed.append(line[-_TAIL_BYTES:])
+        tails = "".join([f'{_MEMBER_TEXT}{mac}"}}' for mac in expected])
+        return hmac.compare_digest(tails.encode(), b"".join(claimed))
 
 
 def line_mac(body: bytes, key: bytes) -> str:

@@ -21,11 +21,11 @@ import msgspec
 
 from instar_host.records import Record
 from instar_threadline.messages import DIRECTIONS, Direction, Integrity
-from instar_threadline.record.check import (
+from instar_threadline.record.checked import CheckedLine
+from instar_threadline.record.findings import (
     COMPLETENESS,
     MAX_FINDINGS,
     UNDECIDED,
-    CheckedLine,
     Finding,
     FindingKind,
 )

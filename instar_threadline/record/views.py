@@ -18,7 +18,7 @@ from instar_host.records import Record
 from instar_threadline.errors import BadCursor
 from instar_threadline.messages import DIRECTIONS
 from instar_threadline.record import schema
-from instar_threadline.record.check import Finding
+from instar_threadline.record.findings import Finding
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.lines import MAX_INSTANT_MS, iso_instant
 from instar_threadline.record.readers import MESSAGE_COLUMNS, Readers, json_list, stored

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from instar_host.cli import main
-from instar_threadline.record.check import FindingKind
+from instar_threadline.record.findings import FindingKind
 from instar_threadline.record.problems import WORDS, Problem, Problems
 from tests.threadline.logs import Seen, open_log, original_line, received, write_original
 

@@ -146,6 +146,11 @@ class Catalog:
             if state in (WAITING, TOO_OLD) and self.names[row] is not None:
                 self._settle(row)
 
+    def as_seen(self, row: int, stat: os.stat_result) -> bool:
+        """True when `saw` would do nothing."""
+        stamp = stamp_of(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+        return stamp == self.stamp[row] and self.state[row] != STUCK
+
     def saw(self, row: int, stat: os.stat_result) -> None:
         """A stat of the file: new, changed, or stuck and to be tried again; else nothing."""
         stamp = stamp_of(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)

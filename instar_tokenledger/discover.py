@@ -22,6 +22,9 @@ ENTRIES_A_SLICE = 100
 class Listing(msgspec.Struct, kw_only=True):
     """What one folder holds of a source."""
 
+    found: os.stat_result | None = None
+    """Of the very folder that was listed, before it was; None where it could not be opened."""
+
     files: list[bytes] = msgspec.field(default_factory=list)
     """Names of transcripts."""
     folders: list[bytes] = msgspec.field(default_factory=list)
@@ -54,11 +57,12 @@ def list_folder(
     """What lies in the folder `relative` (empty: the root itself). Never raises OSError."""
     listing = Listing()
     try:
-        descriptor = root.open_directory(relative)
-    except (FileNotFoundError, NotADirectoryError):
+        descriptor = root.directory(relative)
+        listing.found = os.fstat(descriptor)
+    except (FileNotFoundError, NotADirectoryError, UnsafeFile):  # a link is no folder
         listing.gone = True
         return listing
-    except (OSError, UnsafeFile) as error:
+    except OSError as error:
         listing.errors.append(error_name(error))
         return listing
     prefix = relative + b"/" if relative else b""
@@ -70,8 +74,6 @@ def list_folder(
                 _sort_in(source, entry, prefix, listing)
     except OSError as error:
         listing.errors.append(error_name(error))
-    finally:
-        os.close(descriptor)
     return listing
 
 

@@ -14,12 +14,11 @@ import os
 import stat as modes
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import msgspec
-
 from instar_host.clock import Clock
 from instar_host.store.files import Root
 from instar_tokenledger.catalog import Catalog, stamp_of
-from instar_tokenledger.discover import error_name, list_folder
+from instar_tokenledger.discover import Listing, error_name, list_folder
+from instar_tokenledger.trees import Folder, Tree, nested, stamp_of_folder
 from instar_tokenledger.usage import TokenSource
 
 FILES_A_SLICE = 64
@@ -36,33 +35,6 @@ UNTELLABLE = "\ufffd".encode()
 
 KnownFiles = Callable[[str, bytes], Iterable[tuple[bytes, bytes, int, int, int, int]]]
 """(source, root) -> (folder, name, dev, inode, size, ctime in ns) of what the ledger has read."""
-
-
-class Tree(msgspec.Struct, eq=False):
-    """One root of one source."""
-
-    number: int
-    source: TokenSource
-    root: bytes
-    """With a closing slash, as all paths of folders here."""
-    folders: dict[bytes, int] = msgspec.field(default_factory=dict)
-    """Numbers by path."""
-    present: bool = False
-    rivals: list[Tree] = msgspec.field(default_factory=list)
-    """Trees that lie inside this one, or around it."""
-
-
-class Folder(msgspec.Struct, eq=False, gc=False):
-    """A folder that is looked at. Its number is that of the catalogue."""
-
-    tree: int
-    path: bytes
-    parent: int
-    stamp: int = 0
-    """What its stat showed when it was listed; 0: to be listed."""
-    readable: bool = True
-    links: int = 0
-    """Links that it held when it was listed."""
 
 
 class Look:
@@ -156,15 +128,23 @@ class Look:
 
     def _add_tree(self, source: TokenSource, root: bytes) -> None:
         tree = Tree(len(self._by_number), source, root)
-        tree.rivals = [t for t in self._trees.values() if _nested(t.root, root)]
+        tree.rivals = [t for t in self._trees.values() if nested(t.root, root)]
         for rival in tree.rivals:
             rival.rivals.append(tree)
         self._trees[source.name, root] = tree
         self._by_number.append(tree)
         self._folder_at(tree, root)
-        for folder, name, dev, inode, size, ctime_ns in self._known_files(source.name, root[:-1]):
-            number = self._folder_at(tree, folder + b"/")
-            if not self._is_claimed(tree, folder + b"/", name):
+        self._add_known(tree)
+
+    def _add_known(self, tree: Tree) -> None:
+        """What the ledger has read; files of one folder mostly follow each other."""
+        above, path, number = None, b"", 0
+        known = self._known_files(tree.source.name, tree.root[:-1])
+        for folder, name, dev, inode, size, ctime_ns in known:
+            if folder != above:
+                above, path = folder, folder + b"/"
+                number = self._folder_at(tree, path)
+            if not (tree.rivals and self._is_claimed(tree, path, name)):
                 read = stamp_of(dev, inode, size, ctime_ns)
                 self._catalog.add(number, name, read=read, done=size)
 
@@ -216,24 +196,22 @@ class Look:
         if not folder.readable:
             folder.stamp = 0
             return
-        try:
-            found = os.stat(folder.path[:-1] or b"/", follow_symlinks=folder.parent < 0)
-        except (FileNotFoundError, NotADirectoryError):
-            self._drop_folder(tree, number)
-            return
-        except OSError as error:
-            self._failed(error_name(error))
-            folder.readable = False
-            return
-        stamp = stamp_of(found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
-        if stamp == folder.stamp:
-            self._pause()
-        elif not modes.S_ISDIR(found.st_mode):
-            self._drop_folder(tree, number)
-        else:
-            folder.stamp = self._listed(tree, number, folder, stamp, found.st_mtime_ns)
+        if folder.stamp:
+            try:
+                found = os.stat(folder.path[:-1] or b"/", follow_symlinks=folder.parent < 0)
+            except (FileNotFoundError, NotADirectoryError):
+                self._drop_folder(tree, number)
+                return
+            except OSError as error:
+                self._failed(error_name(error))
+                folder.readable = False
+                return
+            if stamp_of_folder(found) == folder.stamp:
+                self._pause()
+                return
+        folder.stamp = self._listed(tree, number, folder)
 
-    def _listed(self, tree: Tree, number: int, folder: Folder, stamp: int, mtime_ns: int) -> int:
+    def _listed(self, tree: Tree, number: int, folder: Folder) -> int:
         """List a folder; the stamp to remember, 0 to list it again."""
         now_ms = self._clock.now_ms()
         root = self._opened(tree)
@@ -244,10 +222,20 @@ class Look:
         for why in listing.errors:
             self._failed(why)
         if listing.gone:
+            self._drop_folder(tree, number)
             return 0
         folder.links = listing.links
         for name in listing.folders:
             self._folder_at(tree, folder.path + name + b"/")
+        self._take_names(tree, number, folder, listing)
+        if listing.found is None or not listing.whole:
+            folder.readable = bool(listing.files or listing.folders)
+            return 0
+        settled = now_ms - listing.found.st_mtime_ns // 1_000_000 > SETTLED_MS
+        return stamp_of_folder(listing.found) if settled else 0
+
+    def _take_names(self, tree: Tree, number: int, folder: Folder, listing: Listing) -> None:
+        """Files that are new, and files that are not there any more."""
         new = set(listing.files)
         for row in self._catalog.files_of(number):
             name = self._catalog.names[row] or b""
@@ -256,37 +244,57 @@ class Look:
             elif listing.whole:
                 self._drop(row)
         for name in sorted(new):
-            if not self._is_claimed(tree, folder.path, name):
+            if not (tree.rivals and self._is_claimed(tree, folder.path, name)):
                 self._catalog.add(number, name)
-        if not listing.whole:
-            folder.readable = bool(listing.files or listing.folders)
-            return 0
-        return stamp if now_ms - mtime_ns // 1_000_000 > SETTLED_MS else 0
 
     def _look_at_files(self, catalog: Catalog) -> Iterator[None]:
+        """What `_look_at` does, for every file: most are as they were."""
         self.seen = 0
-        lstat, names = os.lstat, catalog.names
+        lstat, names, in_folder, is_as_seen = (
+            os.lstat,
+            catalog.names,
+            catalog.folder,
+            catalog.as_seen,
+        )
+        folders = self._folders
         for begin in range(0, len(names), FILES_A_SLICE):
             self._pause()
             for row in range(begin, min(begin + FILES_A_SLICE, len(names))):
-                if names[row] is not None:
-                    self.seen += self._look_at(row, lstat)
+                name = names[row]
+                if name is None:
+                    continue
+                folder = folders[in_folder[row]]
+                if folder is None or not folder.readable:
+                    continue
+                try:
+                    found = lstat(folder.path + name)
+                except OSError as error:
+                    self._could_not(row, folder, error)
+                    continue
+                self.seen += is_as_seen(row, found) or self._met(row, folder, found)
             yield
 
-    def _look_at(self, row: int, lstat: Callable[[bytes], os.stat_result] = os.lstat) -> bool:
-        """One stat; true when the file is there."""
+    def _look_at(self, row: int) -> None:
+        """One stat."""
         folder = self._folders[self._catalog.folder[row]]
         if folder is None or not folder.readable:
-            return False
+            return
         try:
-            found = lstat(self._catalog.path(row))
-        except (FileNotFoundError, NotADirectoryError):
+            found = os.lstat(self._catalog.path(row))
+        except OSError as error:
+            self._could_not(row, folder, error)
+        else:
+            self._met(row, folder, found)
+
+    def _could_not(self, row: int, folder: Folder, error: OSError) -> None:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
             folder.stamp = 0
             self._drop(row)
-            return False
-        except OSError as error:
+        else:
             self._failed(error_name(error))
-            return False
+
+    def _met(self, row: int, folder: Folder, found: os.stat_result) -> bool:
+        """True when there is a file still."""
         if not modes.S_ISREG(found.st_mode):
             folder.stamp = 0
             self._drop(row)
@@ -378,7 +386,3 @@ class Look:
 
     def _failed(self, why: str) -> None:
         self.errors[why] = self.errors.get(why, 0) + 1
-
-
-def _nested(one: bytes, other: bytes) -> bool:
-    return one.startswith(other) or other.startswith(one)

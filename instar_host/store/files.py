@@ -21,22 +21,24 @@ from instar_host.store.errors import AnyPath, UnsafeFile, shown
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ_CHUNK_BYTES = 1 << 20
+_KEPT_DIRECTORIES = 4
 
 
 class Root:
     """A directory whose files are opened strictly beneath it.
 
     The root itself may be reached through links (a home kept elsewhere is normal); below it no link
-    is followed, neither to a directory nor to a file. The directory used last stays open, so files
-    of one folder cost one lookup each; whether its name still means that directory is checked on
-    every use. One thread at a time.
+    is followed, neither to a directory nor to a file. The directories on the way to the one used
+    last stay open, so files and folders beside each other cost one lookup each; whether a name
+    still means its directory is checked whenever a file is opened. One thread at a time.
     """
 
     def __init__(self, path: AnyPath) -> None:
         """Open the directory `path`; raises `OSError` if it is missing or not a directory."""
         self.path = os.fsencode(path)
         self._fd = os.open(self.path, _DIR_FLAGS)
-        self._cached: tuple[bytes, int, int, int] | None = None  # name, descriptor, device, inode
+        self._open: list[tuple[bytes, int]] = []
+        """Directories, each within the one before: name with a closing slash, descriptor."""
 
     def __enter__(self) -> Self:
         return self
@@ -59,14 +61,17 @@ class Root:
         parent, _, leaf = name.rpartition(b"/")
         if leaf in (b"", b".", b".."):
             raise UnsafeFile("outside", f"{shown(name)} does not name a file below its root.")
+        self._forget_renamed(parent)
         return _open_leaf(leaf, self._directory(parent), self.path + b"/" + name)
 
-    def open_directory(self, relative: AnyPath) -> int:
-        """Return a descriptor of the directory `relative` (for `os.scandir`); the caller closes it.
+    def directory(self, relative: AnyPath) -> int:
+        """Return a descriptor of the directory `relative` (for `os.scandir`), empty: the root.
 
-        Raises as `open_regular` does. The empty name is the root itself.
+        It stays the root's, valid until the next call. A directory above it that was open already
+        may have another name by now: `os.fstat` tells which directory it is that was listed.
+        Raises as `open_regular` does.
         """
-        return os.dup(self._directory(os.fsencode(relative)))
+        return self._directory(os.fsencode(relative))
 
     def close(self) -> None:
         """Close the descriptors; a second call does nothing."""
@@ -78,42 +83,48 @@ class Root:
     def _directory(self, relative: bytes) -> int:
         if not relative:
             return self._fd
-        if self._cached is not None and self._cached[0] == relative:
-            if self._still_there(self._cached):
-                return self._cached[1]
-            self._forget()
-        descriptor = self._walk(relative)
-        self._forget()
-        found = os.fstat(descriptor)
-        self._cached = (relative, descriptor, found.st_dev, found.st_ino)
-        return descriptor
+        wanted = relative + b"/"
+        while self._open and not wanted.startswith(self._open[-1][0]):
+            os.close(self._open.pop()[1])
+        above = self._open[-1][0] if self._open else b""
+        if len(above) < len(wanted):
+            self._descend(wanted, above)
+        return self._open[-1][1]
 
-    def _still_there(self, cached: tuple[bytes, int, int, int]) -> bool:
+    def _descend(self, wanted: bytes, above: bytes) -> None:
+        """Open what is missing of the way from `above`, which is open, to `wanted`."""
+        parts = wanted[len(above) : -1].split(b"/")
+        if any(part in (b"", b".", b"..") for part in parts):
+            raise UnsafeFile("outside", f"{shown(wanted[:-1])} leaves its root.")
+        current = self._open[-1][1] if self._open else self._fd
+        whole = self.path + b"/" + wanted[:-1]
+        for part in parts:
+            current = _open_directory(part, current, whole)
+            above += part + b"/"
+            self._open.append((above, current))
+            if len(self._open) > _KEPT_DIRECTORIES:
+                os.close(self._open.pop(0)[1])
+
+    def _forget_renamed(self, relative: bytes) -> None:
+        """Close what is open if a name on the way to `relative` means another directory now."""
+        wanted = relative + b"/"
+        for name, descriptor in reversed(self._open):
+            if wanted.startswith(name):
+                if not self._still_there(name[:-1], descriptor):
+                    self._forget()
+                return
+
+    def _still_there(self, name: bytes, descriptor: int) -> bool:
         try:
-            found = os.stat(cached[0], dir_fd=self._fd, follow_symlinks=False)
+            named = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == cached[2:]
-
-    def _walk(self, relative: bytes) -> int:
-        parts = relative.split(b"/")
-        if any(part in (b"", b".", b"..") for part in parts):
-            raise UnsafeFile("outside", f"{shown(relative)} leaves its root.")
-        current = os.dup(self._fd)
-        try:
-            for part in parts:
-                below = _open_directory(part, current, self.path + b"/" + relative)
-                os.close(current)
-                current = below
-        except BaseException:
-            os.close(current)
-            raise
-        return current
+        found = os.fstat(descriptor)
+        return (named.st_dev, named.st_ino) == (found.st_dev, found.st_ino)
 
     def _forget(self) -> None:
-        if self._cached is not None:
-            os.close(self._cached[1])
-            self._cached = None
+        while self._open:
+            os.close(self._open.pop()[1])
 
 
 def open_regular(path: AnyPath) -> int:

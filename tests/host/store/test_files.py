@@ -214,16 +214,48 @@ def test_a_root_closes_twice_without_harm(tmp_path: Path) -> None:
     root.close()
     root.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
-        root.open_directory(b"")
+        root.open_regular(b"x")
 
 
 def test_a_directory_can_be_listed_by_descriptor(root: Root) -> None:
-    """`open_directory` gives what `os.scandir` takes."""
-    descriptor = root.open_directory(b"a")
-    try:
-        assert os.listdir(descriptor) == ["one"]
-    finally:
-        os.close(descriptor)
+    """`directory` gives what `os.scandir` takes."""
+    assert os.listdir(root.directory(b"a")) == ["one"]
+    assert "a" in os.listdir(root.directory(b""))
+
+
+def test_no_link_on_the_way_to_a_directory_is_followed(root: Root, tmp_path: Path) -> None:
+    """T11: neither a link itself nor what lies below one is listed."""
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "root")
+    for name in (b"link", b"link/a", b"a/../a", b"a//b", b".."):
+        with pytest.raises(UnsafeFile):
+            root.directory(name)
+
+
+def test_a_deep_directory_keeps_few_descriptors(root: Root, tmp_path: Path) -> None:
+    """T16: a way of 60 folders keeps no more of them open than a short one does."""
+    deep = b"/".join([b"d"] * 60)
+    os.makedirs(tmp_path / "root" / os.fsdecode(deep))
+    before = len(os.listdir("/dev/fd"))
+    for name in (deep, deep[:-2], b"d/d", deep, b"a", b"a"):
+        os.listdir(root.directory(name))
+        assert len(os.listdir("/dev/fd")) <= before + 4
+
+
+def test_a_swapped_directory_above_is_not_used_from_memory(root: Root, tmp_path: Path) -> None:
+    """T11: a file is opened below what the names on its way mean now."""
+    below = tmp_path / "root"
+    (below / "x" / "y").mkdir(parents=True)
+    (below / "x" / "y" / "one").write_bytes(b"old")
+    assert read(root, b"x/y/one") == b"old"
+    (below / "x").rename(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError):
+        root.open_regular(b"x/y/one")
+    (below / "x").symlink_to(tmp_path / "outside")
+    assert refused(root, b"x/y/one") == "symlink"
+    (below / "x").unlink()
+    (below / "x" / "y").mkdir(parents=True)
+    (below / "x" / "y" / "one").write_bytes(b"new")
+    assert read(root, b"x/y/one") == b"new"
 
 
 def test_an_atomic_write_is_private_and_complete(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Hypothesis without deadlines (a slow machine is no defect), and a host on a stage."""
+"""Hypothesis without deadlines (a slow machine is no defect), a bridge alone, a host on a stage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from instar_threadline.plugin import ThreadlinePlugin
 from tests.threadline.bridge.fake_bot_api import GROUP, TOKEN, BotApi
 from tests.threadline.bridge.fake_bot_server import BotServer, serving
 from tests.threadline.bridge.stage import ON, MakeStage, Stage
+from tests.threadline.bridge.world import World
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -21,6 +23,14 @@ settings.load_profile("untimed")
 @pytest.fixture
 def api() -> BotApi:
     return BotApi()
+
+
+@pytest.fixture
+def world(state_dir: Path) -> Iterator[World]:
+    made = World(state_dir)
+    yield made
+    made.close()
+    assert made.api.violations == []
 
 
 @pytest.fixture

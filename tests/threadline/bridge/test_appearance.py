@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from tests.threadline.bridge.world import World
 
 pytest_plugins = ["instar_host.testing"]
-
-
-@pytest.fixture
-def world(state_dir: Path) -> Iterator[World]:
-    made = World(state_dir)
-    yield made
-    made.close()
-    assert made.api.violations == []
 
 
 def test_first_contact_rings_and_the_rest_is_silent(world: World) -> None:

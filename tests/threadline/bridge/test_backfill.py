@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -171,13 +170,6 @@ def test_no_create_leaves_out_threads_without_a_topic() -> None:
 def test_asked_threads_without_messages_are_named() -> None:
     """A misspelt thread id is not silently nothing."""
     assert plan([message()], only=["t1", "t9"]).missing == ("t9",)
-
-
-@pytest.fixture
-def world(state_dir: Path) -> Iterator[World]:
-    made = World(state_dir)
-    yield made
-    made.close()
 
 
 def fill(world: World, messages: list[Message]) -> int:

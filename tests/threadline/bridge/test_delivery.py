@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ from tests.threadline.bridge.fake_bot_api import GROUP, RefusedError
 from tests.threadline.bridge.world import DAWN, OPEN, TARGET, World
 
 pytest_plugins = ["instar_host.testing"]
-
-
-@pytest.fixture
-def world(state_dir: Path) -> Iterator[World]:
-    made = World(state_dir)
-    yield made
-    made.close()
-    assert made.api.violations == []
 
 
 def only_topic(world: World) -> int:

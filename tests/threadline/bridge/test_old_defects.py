@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from instar_threadline.bridge import bindings
@@ -21,14 +18,6 @@ pytest_plugins = ["instar_host.testing"]
 
 WRITES = {"createForumTopic", "editForumTopic", "reopenForumTopic", "sendMessage"}
 WRITES |= {"sendDocument", "editMessageText"}
-
-
-@pytest.fixture
-def world(state_dir: Path) -> Iterator[World]:
-    made = World(state_dir)
-    yield made
-    made.close()
-    assert made.api.violations == []
 
 
 def dawns_topics(world: World) -> list[str]:

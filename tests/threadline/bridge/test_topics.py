@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from tests.threadline.bridge.fake_bot_api import FakeChat
 from tests.threadline.bridge.world import World
 
 pytest_plugins = ["instar_host.testing"]
-
-
-@pytest.fixture
-def world(state_dir: Path) -> Iterator[World]:
-    made = World(state_dir)
-    yield made
-    made.close()
-    assert made.api.violations == []
 
 
 def only_topic(world: World) -> int:

@@ -9,7 +9,6 @@ reader can stop in time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
@@ -31,12 +30,9 @@ class FileProgress(msgspec.Struct, kw_only=True):
     skips: dict[str, int]
 
 
-class Lone(NamedTuple):
-    """A request that a batch knows by one row only: most are, and need not be made a `Request`."""
-
-    path: bytes
-    row: UsageRow
-
+Lone = tuple[bytes, UsageRow]
+"""A file and its row: a request that a batch knows by one row only. Most are, and need not be made
+a `Request`."""
 
 Key = tuple[str, str]
 """(message id, request id) of a request's rows; (`ROW_ID`, row id) where there is neither."""
@@ -100,14 +96,13 @@ class Batch:
         self.rows += len(rows)
         for row in rows:
             key = (row.message_id, row.request_id)
-            if key == ("", ""):
+            if not (key[0] or key[1]):
                 key = (ROW_ID, row.row_id)
-            known = requests.get(key)
-            if known is None:
-                requests[key] = Lone(path, row)
+            known = requests.setdefault(key, lone := (path, row))
+            if known is lone:
                 continue
-            if isinstance(known, Lone):
-                known = requests[key] = request_of(known.row, known.path)
+            if isinstance(known, tuple):
+                known = requests[key] = request_of(known[1], known[0])
             absorb_row(known, row, path)
 
     def _add_costs(self, states: Sequence[CostState]) -> None:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from instar_tokenledger.ids import number_of
+
 MAX_CACHED = 25_000
 
 
@@ -40,22 +42,20 @@ class Interned:
         self._connection = connection
         self._tables: list[_Table] = []
         self._sources = self._table("sources", "name")
-        self._sessions = self._table("sessions", "name")
+        self._sessions = self._table("sessions", "name", numbered=True)
         self._names = self._table("names", "name")
-        self._folders = self._table("folders", "path")
-        self._files = self._table("files", "folder", "name")
+        self._folders = self._table("folders", "path", numbered=True)
+        self._files = self._table("files", "folder", "name", numbered=True)
         self._place_ids = self._table(
             "places", "source", "file", "session", "project", "agent", "sidechain", "branch",
             "version",
         )  # fmt: skip
         self._variants = self._table("variants", "model", "tier", "speed")
         self._places: dict[int, Place] = {}
-        self._new_sessions_from = 0
-        """0: nobody asked yet."""
 
-    def _table(self, name: str, *columns: str) -> _Table:
+    def _table(self, name: str, *columns: str, numbered: bool = False) -> _Table:
         """A table; one that points at others comes after them, as `write` has to."""
-        table = _Table(self._connection, self.write, name, *columns)
+        table = _Table(self._connection, self.write, name, *columns, numbered=numbered)
         self._tables.append(table)
         return table
 
@@ -69,21 +69,12 @@ class Interned:
         for table in self._tables:
             table.forget()
         self._places.clear()
-        self._new_sessions_from = 0
 
     def source(self, name: str) -> int:
         return self._sources.id(name, (name,))
 
     def session(self, name: str) -> int:
         return self._sessions.id(name, (name,))
-
-    def session_is_new(self, number: int) -> bool:
-        """True for a session that nothing was summed for yet."""
-        return 0 < self._new_sessions_from <= number
-
-    def sessions_are_known(self) -> None:
-        """Sessions numbered from now on are the new ones."""
-        self._new_sessions_from = self._sessions.begin()
 
     def name(self, text: str) -> int | None:
         """A project, agent, branch, version or model; None for the empty text."""
@@ -95,13 +86,13 @@ class Interned:
         if known is not None or path == NO_FILE:
             return known
         folder, _, name = path.rpartition(b"/")
-        return self._files.id(path, (self._folders.id(folder, (folder,)), name))
+        return self._files.new(path, (self._folders.id(folder, (folder,)), name))
 
     def place(self, place: Place) -> int:
         known = self._place_ids.known(place)
         if known is not None:
             return known
-        return self._place_ids.id(place, (
+        return self._place_ids.new(place, (
             self.source(place.source), self.file(place.path), self.session(place.session),
             self.name(place.project), self.name(place.agent), int(place.sidechain),
             self.name(place.branch), self.name(place.version),
@@ -159,14 +150,22 @@ Value = str | bytes | int | None
 
 
 class _Table:
-    """Rows of some columns, each once, numbered from 1."""
+    """Rows of some columns, each once, numbered from 1. The rows of a `numbered` table are found by
+    a number made of their key, a text or a path."""
 
     def __init__(
-        self, connection: apsw.Connection, write_all: Callable[[], None], table: str, *columns: str
+        self,
+        connection: apsw.Connection,
+        write_all: Callable[[], None],
+        table: str,
+        *columns: str,
+        numbered: bool,
     ) -> None:
         self._connection = connection
         self._write_all = write_all
         self._last = f"SELECT coalesce(max(id), 0) FROM {table}"
+        self._numbered = numbered
+        columns = (*columns, "number") if numbered else columns
         self._select = f"SELECT id FROM {table} WHERE " + " AND ".join(f"{c} IS ?" for c in columns)
         marks = ", ".join("?" * len(columns))
         self._insert = f"INSERT INTO {table} (id, {', '.join(columns)}) VALUES (?, {marks})"
@@ -184,27 +183,16 @@ class _Table:
     def id(self, key: object, values: tuple[Value, ...]) -> int:
         """The number of the row with these values, remembered under `key`."""
         found = self._ids.get(key)
-        return self._find(key, values) if found is None else found
+        return self.new(key, values) if found is None else found
 
-    def write(self) -> None:
-        if self._new:
-            self._connection.executemany(self._insert, self._new)
-            self._new = []
-
-    def forget(self) -> None:
-        self._ids.clear()
-        self._new = []
-        self._next, self._whole = 0, False
-
-    def begin(self) -> int:
-        """The number given out next."""
+    def new(self, key: object, values: tuple[Value, ...]) -> int:
+        """The same of a key that is not `known`."""
         if not self._next:
             self._next = 1 + self._one(self._last, ())
             self._whole = self._next == 1
-        return self._next
-
-    def _find(self, key: object, values: tuple[Value, ...]) -> int:
-        self.begin()
+        if self._numbered:
+            assert isinstance(key, str | bytes)
+            values = (*values, number_of(key))
         found = 0 if self._whole else self._one(self._select, values)
         if not found:
             found = self._next
@@ -216,6 +204,16 @@ class _Table:
             self._whole = False
         self._ids[key] = found
         return found
+
+    def write(self) -> None:
+        if self._new:
+            self._connection.executemany(self._insert, self._new)
+            self._new = []
+
+    def forget(self) -> None:
+        self._ids.clear()
+        self._new = []
+        self._next, self._whole = 0, False
 
     def _one(self, sql: str, values: tuple[Value, ...]) -> int:
         """A number, 0 for no row."""

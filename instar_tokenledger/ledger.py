@@ -18,6 +18,7 @@ from instar_host.store.tail import Mark
 from instar_tokenledger import readings
 from instar_tokenledger.batch import Batch, FileProgress
 from instar_tokenledger.committed import Committed
+from instar_tokenledger.ids import number_of
 from instar_tokenledger.interning import Interned
 from instar_tokenledger.meeting import Meeting
 from instar_tokenledger.retention import Horizon, horizon_of
@@ -65,7 +66,6 @@ class Ledger:
         next_id = self._next_id
         try:
             with sqlite.write_transaction(self._connection):
-                self._names.sessions_are_known()
                 added, changed, sessions = self._commit_requests(batch)
                 self._commit_costs(batch.cost_states.values())
                 self._commit_files(batch.files)
@@ -83,8 +83,8 @@ class Ledger:
         row = self._connection.execute(
             "SELECT offset, dev, inode, size, ctime_ns, skipping, guard, state FROM marks"
             " JOIN files ON files.id = file JOIN folders ON folders.id = folder"
-            " WHERE folders.path = ? AND files.name = ?",
-            (folder, name),
+            " WHERE files.number = ? AND folders.path = ? AND files.name = ?",
+            (number_of(path), folder, name),
         ).fetchone()
         if row is None:
             return None
@@ -125,13 +125,13 @@ class Ledger:
         added = changed = 0
         sessions: set[str] = set()
         for source, by_key in batch.requests.items():
-            merged = self._meeting.merge(source, by_key, self._new_id)
+            merged = self._meeting.merge(source, by_key, self._new_ids)
             merged.write(self._connection)
             added += len(merged.fresh.requests)
             changed += len(merged.updated.requests)
             sessions |= merged.totals.sessions
         for source, rows in batch.readings.items():
-            said = readings.commit(self._connection, self._names, source, rows, self._new_id)
+            said = readings.commit(self._connection, self._names, source, rows, self._new_ids)
             totals = Totals(self._names)
             for change in said.changes:
                 totals.change(change)
@@ -141,9 +141,9 @@ class Ledger:
             sessions |= totals.sessions
         return added, changed, sessions
 
-    def _new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id - 1
+    def _new_ids(self, count: int = 1) -> int:
+        self._next_id += count
+        return self._next_id - count
 
     def _commit_costs(self, states: Iterable[CostState]) -> None:
         marks = ", ".join("?" * (3 + len(COUNTERS)))

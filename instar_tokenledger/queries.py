@@ -28,9 +28,8 @@ _GAPS = f"{total('partial')}, {total('missing')}"
 _BILLED = f"""{total(f"requests * (kind = {MESSAGE})")},
     {total(f"(input + output + cache_create + cache_read) * (kind <> {FALLBACK})")}"""
 
-_AT_EDGE = f"""quarter_places q CROSS JOIN requests r ON r.place = q.place
-    AND at_ms >= max(?1, quarter * {QUARTER_MS})
-    AND at_ms < min(?2, (quarter + 1) * {QUARTER_MS})"""
+_AT_EDGE = f"""quarter_places q CROSS JOIN requests r
+    ON r.place = q.place AND r.at_ms / {QUARTER_MS} = q.quarter AND at_ms >= ?1 AND at_ms < ?2"""
 _EDGE_QUARTERS = f"quarter >= ?1 / {QUARTER_MS} AND quarter <= (?2 - 1) / {QUARTER_MS}"
 ENTRIES = f"""(
     SELECT at_ms, r.place, {MESSAGE} AS kind, model, 1 AS requests, input, output, cache_create,
@@ -80,11 +79,14 @@ _PROJECTS_AT_EDGE = f"""
 _BY_KIND_AT_EDGE = f"SELECT kind, {SUMS} FROM {ENTRIES} GROUP BY kind"
 _FIRST_QUARTER = "SELECT min(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
 _LAST_QUARTER = "SELECT max(quarter) FROM quarters WHERE quarter >= ? AND quarter < ?"
-_IDLE = """u.last_ms >= ?2 AND u.first_ms < ?1 AND NOT EXISTS (
-    SELECT 1 FROM places CROSS JOIN requests ON requests.place = places.id
-    WHERE places.session = u.session AND at_ms >= ?1 AND at_ms < ?2{more}) AND NOT EXISTS (
+IN_QUARTERS = f"""r.at_ms / {QUARTER_MS} >= {{0}} / {QUARTER_MS}
+    AND r.at_ms / {QUARTER_MS} <= ({{1}} - 1) / {QUARTER_MS} AND at_ms >= {{0}} AND at_ms < {{1}}"""
+"""From one instant up to, not including, another, as the index of a place's requests finds it."""
+_IDLE = f"""u.last_ms >= ?2 AND u.first_ms < ?1 AND NOT EXISTS (
+    SELECT 1 FROM places CROSS JOIN requests r ON r.place = places.id
+    WHERE places.session = u.session AND {IN_QUARTERS.format("?1", "?2")}{{more}}) AND NOT EXISTS (
     SELECT 1 FROM pruned
-    WHERE pruned.session = u.session AND first_ms >= ?1 AND last_ms < ?2{pruned})"""
+    WHERE pruned.session = u.session AND first_ms >= ?1 AND last_ms < ?2{{pruned}})"""
 SESSIONS_ACTIVE = f"""
     SELECT active - (SELECT count(*) FROM json_each(across) CROSS JOIN session_totals u
         ON u.session = value WHERE {_IDLE.format(more="", pruned="")})

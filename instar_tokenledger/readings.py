@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from instar_tokenledger import request_rows
+from instar_tokenledger import ids, request_rows
 from instar_tokenledger.interning import Interned, Place
 from instar_tokenledger.request_rows import ENDED, Written
 from instar_tokenledger.rollups import MESSAGE, Change, Facts
@@ -217,7 +217,7 @@ class _Total:
         """The difference as a request. It bears the total's key, and has ended by definition."""
         row = (
             request, self._place(reading), reading.at_ms, reading.offset, self._variant(reading),
-            ENDED, None, *difference, None, self._key, None,
+            ENDED, None, *difference, None, ids.short(self._key, ids.REQUEST), None,
         )  # fmt: skip
         return Written(row, frozenset(), {}, {})
 

@@ -12,8 +12,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from instar_tokenledger import ids
 from instar_tokenledger.accounting import (
-    PARTIAL_OUTPUT,
     Content,
     Description,
     Node,
@@ -22,7 +22,7 @@ from instar_tokenledger.accounting import (
 )
 from instar_tokenledger.interning import Interned, Place
 from instar_tokenledger.schema import COUNTERS, QUARTER_MS
-from instar_tokenledger.usage import KINDS, Counters, Kind, UsageRow
+from instar_tokenledger.usage import KINDS, Counters, Iteration, Kind
 
 WILD_MESSAGE, WILD_REQUEST, ENDED, HAD_STOP, HAD_ITERATIONS, MORE = 1, 2, 4, 8, 16, 32
 
@@ -41,7 +41,7 @@ _NEW_ITERATION = (
     f"INSERT INTO iterations (request, kind, place_in_list, model, {_COUNTER_NAMES})"
     f" VALUES (?, ?, ?, ?, {_COUNTER_MARKS})"
 )
-_NEW_CONTENT = "INSERT INTO contents (request, file, row, chars) VALUES (?, ?, ?, ?)"
+_NEW_CONTENT = "INSERT INTO contents (request, file, chars, lines) VALUES (?, ?, ?, ?)"
 _NEW_QUARTER_PLACE = "INSERT OR IGNORE INTO quarter_places (quarter, place) VALUES (?, ?)"
 
 Row = tuple[Any, ...]
@@ -79,7 +79,8 @@ def written(request: Request, source: str, names: Interned) -> Written:
     row = (
         request.stored_id, place, origin.at_ms, origin.offset,
         names.variant(description.model, description.tier, description.speed), flags, size,
-        *request.counters, message_id or None, request_id or None, request.row_id or None,
+        *request.counters, ids.short(message_id, ids.MESSAGE) if message_id else None,
+        ids.short(request_id, ids.REQUEST) if request_id else None, request.row_id or None,
     )  # fmt: skip
     return Written(row, further, dict(request.iterations), dict(request.contents))
 
@@ -90,39 +91,37 @@ class Rows:
     def __init__(self, names: Interned) -> None:
         self._names = names
         self.requests: list[Row] = []
+        self.quarter_places: set[tuple[int, int]] = set()
+        """(quarter, place) of the requests."""
         self._nodes: list[Row] = []
         self._iterations: list[Row] = []
         self._contents: list[Row] = []
 
     def add(self, request: Written) -> None:
         """A request with all that belongs to it."""
-        number = request.row[0]
+        number, place, at_ms = request.row[:3]
         self.requests.append(request.row)
+        self.quarter_places.add((at_ms // QUARTER_MS, place))
         self._nodes += [(number, *node) for node in request.nodes]
         for (kind, index), (model, counters) in request.iterations.items():
             self._iterations.append((number, KINDS.index(kind), index, model, *counters))
+        by_file: dict[bytes, dict[int, int]] = {}
         for (path, line), chars in request.contents.items():
-            self._contents.append((number, self._names.file(path), line, chars))
+            by_file.setdefault(path, {})[line] = chars
+        for path, lines in by_file.items():
+            self._add_content(number, path, lines)
 
-    def add_lone(self, row: UsageRow, path: bytes, number: int, place: int, variant: int) -> None:
-        """A request that one row of `path` tells alone, straight to its columns."""
-        ended = row.has_stop or row.rich
-        contents = () if ended or row.counters[1] > PARTIAL_OUTPUT else row.contents
-        flags = (
-            (WILD_MESSAGE if row.sidechain or not row.request_id else 0)
-            | (ENDED if ended else 0)
-            | (HAD_STOP if row.has_stop else 0)
-            | (HAD_ITERATIONS if row.has_iterations else 0)
-            | (MORE if contents or row.iterations else 0)
-        )
-        self.requests.append((
-            number, place, row.at_ms, row.offset, variant, flags, None, *row.counters,
-            row.message_id, row.request_id or None, None,
-        ))  # fmt: skip
+    def add_parts(
+        self,
+        number: int,
+        path: bytes,
+        contents: Iterable[tuple[int, int]],
+        iterations: Iterable[Iteration],
+    ) -> None:
+        """What belongs to a request that one row of `path` tells alone, beside `requests`."""
         if contents:
-            file = self._names.file(path)
-            self._contents += [(number, file, line, chars) for line, chars in contents]
-        for i in row.iterations:
+            self._add_content(number, path, dict(contents))
+        for i in iterations:
             self._iterations.append((number, KINDS.index(i.kind), i.index, i.model, *i.counters))
 
     def insert(self, connection: apsw.Connection) -> None:
@@ -134,15 +133,18 @@ class Rows:
         _delete_children(connection, [(row[0],) for row in self.requests])
         self._write(connection, _REPLACE)
 
+    def _add_content(self, number: int, path: bytes, lines: dict[int, int]) -> None:
+        packed = msgspec.msgpack.encode(lines)
+        self._contents.append((number, self._names.file(path), sum(lines.values()), packed))
+
     def _write(self, connection: apsw.Connection, sql: str) -> None:
         self._names.write()
         connection.executemany(sql, self.requests)
         connection.executemany(_NEW_NODE, self._nodes)
         connection.executemany(_NEW_ITERATION, self._iterations)
         connection.executemany(_NEW_CONTENT, self._contents)
-        connection.executemany(
-            _NEW_QUARTER_PLACE, {(row[2] // QUARTER_MS, row[1]) for row in self.requests}
-        )
+        # In the order of the key, here as elsewhere: pages that are filled from one end stay full.
+        connection.executemany(_NEW_QUARTER_PLACE, sorted(self.quarter_places))
 
 
 def save(
@@ -155,18 +157,20 @@ def save(
     (gathered.insert if fresh else gathered.replace)(connection)
 
 
-def delete(connection: apsw.Connection, request_ids: Iterable[int]) -> None:
+def delete(connection: apsw.Connection, numbers: Iterable[int]) -> None:
     """Remove requests that were found to be part of others."""
-    ids = [(i,) for i in request_ids]
-    _delete_children(connection, ids)
-    connection.executemany("DELETE FROM requests WHERE id = ?", ids)
+    rows = [(number,) for number in numbers]
+    _delete_children(connection, rows)
+    connection.executemany("DELETE FROM requests WHERE id = ?", rows)
 
 
 def load(connection: apsw.Connection, names: Interned, row: Row) -> tuple[Request, str]:
     """The request, and the name of its source, that one row of `SELECT` says."""
     stored_id, place_id, at_ms, offset, variant, flags, size, *rest = row
     counters = Counters._make(rest[: len(COUNTERS)])
-    message_id, request_id, row_id = (text or "" for text in rest[len(COUNTERS) :])
+    kept_message, kept_request, row_id = rest[len(COUNTERS) :]
+    message_id = ids.whole(kept_message, ids.MESSAGE)
+    request_id = ids.whole(kept_request, ids.REQUEST)
     place = names.place_of(place_id)
     variants: list[Any] = connection.execute(
         "SELECT model, tier, speed FROM variants WHERE id = ?", (variant,)
@@ -174,7 +178,7 @@ def load(connection: apsw.Connection, names: Interned, row: Row) -> tuple[Reques
     model, tier, speed = variants[0]
     request = Request(
         nodes=frozenset(_nodes(message_id, request_id, flags)),
-        row_id=row_id,
+        row_id=row_id or "",
         counters=counters,
         origin=Origin(
             at_ms, place.session, place.path, offset, place.project, place.agent, place.sidechain,
@@ -194,9 +198,9 @@ def load(connection: apsw.Connection, names: Interned, row: Row) -> tuple[Reques
     return request, place.source
 
 
-def _delete_children(connection: apsw.Connection, ids: list[tuple[int]]) -> None:
+def _delete_children(connection: apsw.Connection, numbers: list[tuple[int]]) -> None:
     for table in ("nodes", "iterations", "contents"):
-        connection.executemany(f"DELETE FROM {table} WHERE request = ?", ids)
+        connection.executemany(f"DELETE FROM {table} WHERE request = ?", numbers)
 
 
 def _load_more(connection: apsw.Connection, names: Interned, request: Request) -> None:
@@ -209,10 +213,12 @@ def _load_more(connection: apsw.Connection, names: Interned, request: Request) -
         values,
     ):
         request.iterations[KINDS[kind], index] = (model, Counters._make(counters))
-    for file, row, chars in connection.execute(
-        "SELECT file, row, chars FROM contents WHERE request = ?", values
+    for file, packed in connection.execute(
+        "SELECT file, lines FROM contents WHERE request = ?", values
     ):
-        request.contents[names.path_of(file), row] = chars
+        path = names.path_of(file)
+        for line, chars in msgspec.msgpack.decode(packed, type=dict[int, int]).items():
+            request.contents[path, line] = chars
 
 
 def _primary(nodes: frozenset[Node]) -> tuple[str, str, frozenset[Node]]:

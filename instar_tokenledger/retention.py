@@ -113,8 +113,8 @@ def _remove(
     rows = _all(
         connection,
         "SELECT id, at_ms, input + output + cache_create + cache_read, flags & 32 FROM requests"
-        " WHERE place = ? AND at_ms >= ? AND at_ms < ? LIMIT ?",
-        (place, quarter * QUARTER_MS, (quarter + 1) * QUARTER_MS, limit),
+        f" WHERE place = ? AND at_ms / {QUARTER_MS} = ? LIMIT ?",
+        (place, quarter, limit),
     )
     if not rows:
         return 0

@@ -10,15 +10,13 @@ Knows no clock and no window.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from operator import add
+from typing import Any, NamedTuple
 
 import apsw
 
 from instar_tokenledger.accounting import (
-    CHARS_PER_TOKEN,
-    PARTIAL_OUTPUT,
     Request,
     estimated_missing,
 )
@@ -41,6 +39,14 @@ Key = tuple[int, ...]
 def total(column: str) -> str:
     """SQL for a sum that never overflows: exact up to 2**53, bounded by `MOST`."""
     return f"CAST(min(total({column}), {MOST}) AS INTEGER)"
+
+
+AT_ENDS_OF_PLACE = " OR ".join(
+    f"r.at_ms / {QUARTER_MS} = (SELECT {end}(at_ms / {QUARTER_MS}) FROM requests"
+    " WHERE place = places.id)"
+    for end in ("min", "max")
+)
+"""SQL for: in the first or the last quarter in which there is a request of its place."""
 
 
 def _added(column: str) -> str:
@@ -97,8 +103,8 @@ class Totals:
         """By quarter: partial requests, missing output."""
         self._sessions: dict[Key, Sums] = {}
         """By (session, project): requests, tokens, first, last."""
-        self._moved: set[tuple[int, int]] = set()
-        """Sessions whose first and last instants have to be looked up again."""
+        self._moved: set[Key] = set()
+        """(session, project) whose first and last instants have to be looked up again."""
         self.sessions: set[str] = set()
         """Names of the sessions that gained something."""
 
@@ -107,58 +113,59 @@ class Totals:
         before, after = change
         if before is not None:
             self._add(before, -1)
-            self._moved.add((self._names.session(before.session), self._number(before.project)))
+            if after is None or before[:3] != after[:3]:
+                session = self._names.session(before.session)
+                self._moved.add((session, self._number(before.project)))
         if after is not None:
             self._add(after, 1)
             self.sessions.add(after.session)
 
-    def add_row(self, row: UsageRow, session: int, project: int, model: int) -> None:
-        """A new request that one row tells alone, with the numbers of its names."""
-        counters = row.counters
-        fresh, output, create, read = counters[:4]
-        at_ms = row.at_ms
-        quarter = at_ms // QUARTER_MS
-        key = (quarter, project, model, MESSAGE)
-        sums = self._usage.get(key)
+    def of_messages(self, quarter: int, project: int, model: int) -> Sums:
+        """Requests and the four sums of tokens of messages, to be added to."""
+        return self._of((quarter, project, model, MESSAGE))
+
+    def of_session(self, session: int, project: int, at_ms: int) -> Sums:
+        """Requests, tokens, first and last of a session in a project, to be added to by somebody
+        who was active there at `at_ms`."""
+        sums = self._sessions.get((session, project))
         if sums is None:
-            self._usage[key] = [1, fresh, output, create, read]
-        else:
-            sums[0] += 1
-            sums[1] += fresh
-            sums[2] += output
-            sums[3] += create
-            sums[4] += read
-        tokens = fresh + output + create + read
-        if row.iterations:
-            tokens += self._add_iterations(row, quarter, project, model)
-        if output <= PARTIAL_OUTPUT and not row.has_stop and not row.rich:
-            chars = sum(chars for _, chars in row.contents)
-            self._add_partial(quarter, 1, max(0, round(chars / CHARS_PER_TOKEN) - output))
-        self._add_session(session, project, 1, tokens, at_ms)
-        self.sessions.add(row.session)
+            sums = self._sessions[session, project] = [0, 0, at_ms, at_ms]
+        return sums
+
+    def add_partial(self, quarter: int, requests: int, missing: int) -> None:
+        """Take in placeholders, and what they leave out."""
+        sums = self._partial.setdefault(quarter, [0, 0])
+        sums[0] += requests
+        sums[1] += missing
+
+    def add_iterations(self, row: UsageRow, quarter: int, project: int, model: int) -> int:
+        """Take in what a row has beside its message; returns the tokens that are billed of it."""
+        tokens = 0
+        for entry in row.iterations:
+            kind = KINDS.index(entry.kind)
+            of = self._number(entry.model) if entry.model else model
+            self._add_usage((quarter, project, of, kind), 1, entry.counters)
+            tokens += sum(entry.counters[:4]) if kind != FALLBACK else 0
+        return tokens
 
     def write(self, connection: apsw.Connection) -> None:
         """Bring the tables up to date; the requests must be written already."""
         self._names.write()
-        usage, by_day = self._usage, _summed((_by_day(key), s) for key, s in self._usage.items())
-        quarters = _by_kind(usage, self._partial)
-        models = _summed(((day, m, kind), sums) for (day, _, m, kind), sums in by_day.items())
-        projects = _summed(((day, p), _billed(kind, s)) for (day, p, _, kind), s in by_day.items())
-        hours = _summed(((q // QUARTERS_AN_HOUR, kind), s) for (q, kind), s in quarters.items())
-        days = _summed(((hour // 24, kind), s) for (hour, kind), s in hours.items())
-        blocks = _summed(((day // DAYS_A_BLOCK, p), s) for (day, p), s in projects.items())
+        quarters, models, projects = _by_kind_model_project(self._usage)
+        for quarter, gaps in self._partial.items():
+            quarters[quarter, MESSAGE][5:] = gaps
+        hours = _coarser(quarters, QUARTERS_AN_HOUR)
         for table, keys, columns, rows in (
             ("quarters", ("quarter", "kind"), (*_TOKENS, *_MISSING), quarters),
-            ("quarter_usage", ("quarter", "project", "model", "kind"), _TOKENS, usage),
+            ("quarter_usage", ("quarter", "project", "model", "kind"), _TOKENS, self._usage),
             ("hours", ("hour", "kind"), (*_TOKENS, *_MISSING), hours),
-            ("days", ("day", "kind"), (*_TOKENS, *_MISSING), days),
+            ("days", ("day", "kind"), (*_TOKENS, *_MISSING), _coarser(hours, 24)),
             ("day_models", ("day", "model", "kind"), _TOKENS, models),
             ("day_projects", ("day", "project"), ("tokens",), projects),
-            ("block_projects", ("block", "project"), ("tokens",), blocks),
+            ("block_projects", ("block", "project"), ("tokens",), _coarser(projects, DAYS_A_BLOCK)),
         ):
             _write(connection, table, keys, ("requests", *columns), rows)
-        _write_sessions(connection, self._sessions, self._moved, self._names.session_is_new)
-        self._names.sessions_are_known()
+        _write_sessions(connection, self._sessions, self._moved)
 
     def _add(self, facts: Facts, sign: int) -> None:
         quarter = facts.at_ms // QUARTER_MS
@@ -168,79 +175,59 @@ class Totals:
             self._add_usage((quarter, project, self._number(model), kind), sign, counters)
             tokens += sum(counters[:4]) if kind != FALLBACK else 0
         if facts.partial:
-            self._add_partial(quarter, sign, sign * facts.missing)
-        session = self._names.session(facts.session)
-        self._add_session(session, project, sign, sign * tokens, facts.at_ms)
+            self.add_partial(quarter, sign, sign * facts.missing)
+        sums = self.of_session(self._names.session(facts.session), project, facts.at_ms)
+        sums[0] += sign
+        sums[1] += sign * tokens
+        sums[2] = min(sums[2], facts.at_ms)
+        sums[3] = max(sums[3], facts.at_ms)
 
     def _add_usage(self, key: Key, sign: int, counters: Counters) -> None:
+        sums = self._of(key)
+        sums[0] += sign
+        for i in range(4):
+            sums[1 + i] += sign * counters[i]
+
+    def _of(self, key: Key) -> Sums:
         sums = self._usage.get(key)
         if sums is None:
             sums = self._usage[key] = [0, 0, 0, 0, 0]
-        sums[0] += sign
-        sums[1] += sign * counters[0]
-        sums[2] += sign * counters[1]
-        sums[3] += sign * counters[2]
-        sums[4] += sign * counters[3]
-
-    def _add_iterations(self, row: UsageRow, quarter: int, project: int, model: int) -> int:
-        """Returns the tokens that are billed beside the message's own."""
-        tokens = 0
-        for entry in row.iterations:
-            kind = KINDS.index(entry.kind)
-            of = self._number(entry.model) if entry.model else model
-            self._add_usage((quarter, project, of, kind), 1, entry.counters)
-            tokens += sum(entry.counters[:4]) if kind != FALLBACK else 0
-        return tokens
-
-    def _add_partial(self, quarter: int, requests: int, missing: int) -> None:
-        sums = self._partial.setdefault(quarter, [0, 0])
-        sums[0] += requests
-        sums[1] += missing
-
-    def _add_session(
-        self, session: int, project: int, requests: int, tokens: int, at_ms: int
-    ) -> None:
-        sums = self._sessions.get((session, project))
-        if sums is None:
-            self._sessions[session, project] = [requests, tokens, at_ms, at_ms]
-            return
-        sums[0] += requests
-        sums[1] += tokens
-        sums[2] = min(sums[2], at_ms)
-        sums[3] = max(sums[3], at_ms)
+        return sums
 
     def _number(self, name: str) -> int:
         return self._names.name(name) or NO_NAME
 
 
-def _summed(items: Iterable[tuple[Key, Sums]]) -> dict[Key, Sums]:
-    """Sums of equal keys added up, place by place."""
+def _by_kind_model_project(
+    usage: Mapping[Key, Sums],
+) -> tuple[dict[Key, Sums], dict[Key, Sums], dict[Key, Sums]]:
+    """Sums by (quarter, kind), with room for what placeholders leave out; by (day, model, kind);
+    and of what is billed by (day, project)."""
+    quarters: dict[Key, Sums] = {}
+    models: dict[Key, Sums] = {}
+    projects: dict[Key, Sums] = {}
+    for (quarter, project, model, kind), sums in usage.items():
+        day = quarter // QUARTERS_A_DAY
+        requests, fresh, output, create, read = sums
+        _add_to(quarters, (quarter, kind), (requests, fresh, output, create, read, 0, 0))
+        _add_to(models, (day, model, kind), sums)
+        # Iterations are parts of a request, no further one.
+        billed = 0 if kind == FALLBACK else fresh + output + create + read
+        _add_to(projects, (day, project), (requests if kind == MESSAGE else 0, billed))
+    return quarters, models, projects
+
+
+def _coarser(totals: Mapping[Key, Sums], units: int) -> dict[Key, Sums]:
+    """Totals by `units` of the unit that the first part of their key counts."""
     found: dict[Key, Sums] = {}
-    for key, sums in items:
-        known = found.get(key)
-        if known is None:
-            found[key] = list(sums)
-        else:
-            for i, value in enumerate(sums):
-                known[i] += value
+    for (number, of), sums in totals.items():
+        _add_to(found, (number // units, of), sums)
     return found
 
 
-def _by_day(key: Key) -> Key:
-    return (key[0] // QUARTERS_A_DAY, *key[1:])
-
-
-def _by_kind(usage: Mapping[Key, Sums], partials: Mapping[int, Sums]) -> dict[Key, Sums]:
-    """By (quarter, kind), with what the placeholders of a quarter leave out."""
-    found = _summed(((quarter, kind), [*s, 0, 0]) for (quarter, _, _, kind), s in usage.items())
-    for quarter, missing in partials.items():
-        found[quarter, MESSAGE][5:] = missing
-    return found
-
-
-def _billed(kind: int, sums: Sums) -> Sums:
-    """Requests and tokens of what is billed: iterations are parts of a request, no further one."""
-    return [sums[0] if kind == MESSAGE else 0, 0 if kind == FALLBACK else sum(sums[1:])]
+def _add_to(totals: dict[Key, Sums], key: Key, sums: Sequence[int]) -> None:
+    known = totals.get(key)
+    totals[key] = list(sums) if known is None else list(map(add, known, sums))
 
 
 def _write(
@@ -264,23 +251,24 @@ def _write(
     )
 
 
-def _write_sessions(
-    connection: apsw.Connection,
-    totals: dict[Key, Sums],
-    moved: set[tuple[int, int]],
-    is_new: Callable[[int], bool],
-) -> None:
+def _write_sessions(connection: apsw.Connection, totals: dict[Key, Sums], moved: set[Key]) -> None:
+    rows = _rows(totals)
+    columns = f"{_added('requests')}, {_added('tokens')}"
+    ends = "first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)"
     connection.executemany(
         "INSERT INTO session_usage VALUES (?, ?, ?, ?, ?, ?)"
-        f" ON CONFLICT DO UPDATE SET {_added('requests')}, {_added('tokens')},"
-        " first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)",
-        _rows(totals),
+        f" ON CONFLICT DO UPDATE SET {columns}, {ends}",
+        rows,
     )
     for session, project in moved:
         _look_up_span(connection, session, project)
-    simple, rest = _told_by_one(totals, is_new)
-    connection.executemany("INSERT INTO session_totals VALUES (?, ?, ?, ?, ?, ?)", _rows(simple))
-    sessions = {(session,) for session, _ in rest}
+    several = _in_several_projects(connection, totals) | {session for session, _ in moved}
+    connection.executemany(
+        "INSERT INTO session_totals VALUES (?, ?, ?, ?, ?, ?)"
+        f" ON CONFLICT DO UPDATE SET {columns}, {ends}",
+        [row for row in rows if row[0] not in several] if several else rows,
+    )
+    sessions = [(session,) for session in several]
     connection.executemany("DELETE FROM session_totals WHERE session = ?", sessions)
     connection.executemany(
         "INSERT INTO session_totals SELECT session, (SELECT project FROM session_usage"
@@ -288,16 +276,17 @@ def _write_sessions(
         " min(first_ms), max(last_ms) FROM session_usage WHERE session = ?1 GROUP BY session",
         sessions,
     )
-    _settle_projects(connection, [session for (session,) in sessions])
+    _settle_projects(connection, several)
 
 
-def _told_by_one(
-    totals: Mapping[Key, Sums], is_new: Callable[[int], bool]
-) -> tuple[dict[Key, Sums], dict[Key, Sums]]:
-    """Sessions nobody knew before with all of theirs in one project, and the others."""
-    projects = Counter(session for session, _ in totals)
-    simple = {k: s for k, s in totals.items() if projects[k[0]] == 1 and is_new(k[0]) and s[0] > 0}
-    return simple, {k: s for k, s in totals.items() if k not in simple}
+def _in_several_projects(connection: apsw.Connection, keys: Iterable[Key]) -> set[int]:
+    """Those of some sessions that were active in more than one project."""
+    found: list[Any] = connection.execute(
+        "SELECT value FROM json_each(?)"
+        " WHERE (SELECT count(*) FROM session_usage WHERE session = value) > 1",
+        (json.dumps(list({session for session, _ in keys})),),
+    ).fetchall()
+    return {session for (session,) in found}
 
 
 def _look_up_span(connection: apsw.Connection, session: int, project: int) -> None:
@@ -305,7 +294,7 @@ def _look_up_span(connection: apsw.Connection, session: int, project: int) -> No
     ((first, last),) = connection.execute(
         "SELECT min(first_ms), max(last_ms) FROM ("
         "SELECT min(at_ms) AS first_ms, max(at_ms) AS last_ms"
-        " FROM places JOIN requests ON requests.place = places.id"
+        f" FROM places JOIN requests r ON r.place = places.id AND ({AT_ENDS_OF_PLACE})"
         " WHERE session = ?1 AND coalesce(project, 0) = ?2 UNION ALL"
         " SELECT min(first_ms), max(last_ms) FROM pruned WHERE session = ?1 AND project = ?2)",
         (session, project),
@@ -321,19 +310,20 @@ def _look_up_span(connection: apsw.Connection, session: int, project: int) -> No
         )
 
 
-def _settle_projects(connection: apsw.Connection, sessions: list[int]) -> None:
+def _settle_projects(connection: apsw.Connection, sessions: Iterable[int]) -> None:
     """Where two projects begin at the same instant, the order of their files decides."""
     rivalled = connection.execute(
         "SELECT session FROM json_each(?) j JOIN session_totals t ON t.session = j.value"
         " JOIN session_usage u USING (session)"
         " WHERE u.first_ms = t.first_ms GROUP BY session HAVING count(*) > 1",
-        (json.dumps(sessions),),
+        (json.dumps(list(sessions)),),
     ).fetchall()
     connection.executemany(
         "UPDATE session_totals SET project = coalesce((SELECT coalesce(project, 0) FROM places"
         " JOIN requests ON requests.place = places.id"
         " LEFT JOIN files ON files.id = file LEFT JOIN folders ON folders.id = folder"
-        " WHERE places.session = ?1 AND at_ms = first_ms"
+        f" WHERE places.session = ?1 AND at_ms / {QUARTER_MS} = first_ms / {QUARTER_MS}"
+        " AND at_ms = first_ms"
         " ORDER BY file IS NULL, folders.path || '/' || files.name, offset LIMIT 1), project)"
         " WHERE session = ?1",
         rivalled,
@@ -341,13 +331,13 @@ def _settle_projects(connection: apsw.Connection, sessions: list[int]) -> None:
 
 
 def _rows(sums: Mapping[Key, Sums]) -> list[tuple[int, ...]]:
-    """Keys and sums as rows, within what SQLite can hold: only a forged transcript gets there.
+    """Keys and sums as rows in the order of the keys, within what SQLite can hold: only a forged
+    transcript gets there.
 
     Sums that are all nothing change nothing, and are left out.
     """
-    within = all(min(s) >= -MOST and max(s) <= MOST for s in sums.values())
-    if within:
-        return [(*key, *s) for key, s in sums.items() if any(s)]
-    return [
-        (*key, *(max(-MOST, min(MOST, value)) for value in s)) for key, s in sums.items() if any(s)
-    ]
+    rows = [(*key, *s) for key, s in sums.items() if any(s)]
+    rows.sort()
+    if rows and (max(map(max, rows)) > MOST or min(map(min, rows)) < -MOST):
+        rows = [tuple(max(-MOST, min(MOST, value)) for value in row) for row in rows]
+    return rows

@@ -8,6 +8,8 @@ rule of the accounting.
 from __future__ import annotations
 
 from instar_host.store.sqlite import Migration
+from instar_tokenledger import ids
+from instar_tokenledger.reshaping import Reshape
 
 APPLICATION_ID = 0x494E544C
 """`INTL`: what marks a database file as a ledger of ours."""
@@ -22,17 +24,30 @@ COUNTERS = (
 
 _COUNTER_COLUMNS = ", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in COUNTERS)
 
+QUARTER_MS = 15 * 60 * 1000
+DAY_MS = 24 * 60 * 60 * 1000
+DAYS_A_BLOCK = 32
+
 TABLES = f"""
 CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE sessions (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE folders (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE) STRICT;
+-- Long names, each once, found by a number made of them (of a file, of its whole path): an index
+-- over the names would keep them twice.
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, number INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_number ON sessions (number);
+CREATE TABLE folders (
+    id INTEGER PRIMARY KEY, path BLOB NOT NULL, number INTEGER NOT NULL
+) STRICT;
+CREATE INDEX folders_number ON folders (number);
 CREATE TABLE files (
     id INTEGER PRIMARY KEY,
     folder INTEGER NOT NULL REFERENCES folders,
     name BLOB NOT NULL,
-    UNIQUE (folder, name)
+    number INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX files_number ON files (number);
 
 -- How far each file has been read. A row goes when its file has gone; what was read stays.
 CREATE TABLE marks (
@@ -66,8 +81,7 @@ CREATE TABLE places (
     branch INTEGER REFERENCES names,
     version INTEGER REFERENCES names
 ) STRICT;
-CREATE INDEX places_file ON places (file);
-CREATE INDEX places_session ON places (session);
+CREATE INDEX places_session ON places (session, file);
 
 CREATE TABLE variants (
     id INTEGER PRIMARY KEY,
@@ -80,7 +94,8 @@ CREATE TABLE variants (
 -- One row a request. flags: 1 also stands for every request of its message id, 2 for every one of
 -- its request id, 4 some row had a stop reason or a rich usage block, 8 the row that describes it
 -- had a stop reason, 16 it had iterations, 32 there are rows in nodes, iterations or contents.
--- size: tokens of the row that describes it, null when equal to its own.
+-- size: tokens of the row that describes it, null when equal to its own. The ids of messages and
+-- requests stand without the beginning that they share; see the view below.
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
     place INTEGER NOT NULL,
@@ -95,10 +110,10 @@ CREATE TABLE requests (
     row_id TEXT
 ) STRICT;
 -- The last characters of an id are its random ones: enough to find it, at a quarter of the index.
-CREATE INDEX requests_message ON requests (substr(message_id, -8)) WHERE message_id IS NOT NULL;
-CREATE INDEX requests_wild ON requests (substr(request_id, -8)) WHERE flags & 2;
+CREATE INDEX requests_message ON requests (substr(message_id, -6)) WHERE message_id IS NOT NULL;
+CREATE INDEX requests_wild ON requests (substr(request_id, -6)) WHERE flags & 2;
 CREATE INDEX requests_row ON requests (row_id) WHERE row_id IS NOT NULL;
-CREATE INDEX requests_place ON requests (place, at_ms);
+CREATE INDEX requests_place ON requests (place, at_ms / {QUARTER_MS});
 -- Places with a request in a quarter of an hour (or once had one): leads to requests by time at a
 -- seventh of what an index on every request costs.
 CREATE TABLE quarter_places (
@@ -127,13 +142,14 @@ CREATE TABLE iterations (
     PRIMARY KEY (request, kind, place_in_list)
 ) STRICT, WITHOUT ROWID;
 
--- Length of content by file and row, for as long as a request is partial.
+-- Length of content by file, for as long as a request is partial. lines: a map of MessagePack,
+-- number of a line to its characters, because a line met again counts once.
 CREATE TABLE contents (
     request INTEGER NOT NULL,
     file INTEGER NOT NULL REFERENCES files,
-    row INTEGER NOT NULL,
     chars INTEGER NOT NULL,
-    PRIMARY KEY (request, file, row)
+    lines BLOB NOT NULL,
+    PRIMARY KEY (request, file)
 ) STRICT, WITHOUT ROWID;
 
 -- The agent's own running totals, as it last wrote them.
@@ -144,6 +160,15 @@ CREATE TABLE cost_states (
     {_COUNTER_COLUMNS},
     PRIMARY KEY (session, model)
 ) STRICT, WITHOUT ROWID;
+
+-- For people: every request with what it points at.
+CREATE VIEW requests_in_full AS
+SELECT r.id, r.at_ms, sessions.name AS session, projects.name AS project, v.model, v.tier, v.speed,
+    r.input, r.output, r.cache_create, r.cache_read,
+    {ids.whole_sql("r.message_id", ids.MESSAGE)} AS message_id,
+    {ids.whole_sql("r.request_id", ids.REQUEST)} AS request_id, r.row_id
+FROM requests r JOIN places ON places.id = r.place JOIN sessions ON sessions.id = places.session
+JOIN variants v ON v.id = r.variant LEFT JOIN names projects ON projects.id = places.project;
 """
 
 ROLLUPS = """
@@ -244,6 +269,7 @@ CREATE TABLE session_totals (
 ) STRICT;
 -- Everything that the sessions of a window are chosen and sorted by.
 CREATE INDEX session_totals_last ON session_totals (last_ms, first_ms, tokens, requests);
+CREATE INDEX session_totals_tokens ON session_totals (tokens, first_ms, last_ms, requests);
 """
 """Projects and models are numbers of `names`, 0 for none; quarters, hours, days and blocks
 count from 1970 in UTC. Tokens and requests by project are those that are billed."""
@@ -291,12 +317,8 @@ CREATE TABLE pruned (
 CREATE INDEX pruned_quarter ON pruned (quarter, first_ms, last_ms);
 """
 
-QUARTER_MS = 15 * 60 * 1000
-DAY_MS = 24 * 60 * 60 * 1000
-DAYS_A_BLOCK = 32
-
 ANY_REQUEST_ID = """
-CREATE INDEX IF NOT EXISTS requests_request ON requests (substr(request_id, -8))
+CREATE INDEX IF NOT EXISTS requests_request ON requests (substr(request_id, -6))
 WHERE request_id IS NOT NULL
 """
 """Made when a row first comes without a message id: most ledgers never need it, and it is their
@@ -307,5 +329,6 @@ MIGRATIONS = (
     Migration(title="totals by quarter, day and session", script=ROLLUPS),
     Migration(title="readings of running totals", script=READINGS),
     Migration(title="what stays of pruned detail", script=PRUNED),
+    Migration(title="shorter rows and indexes", script=Reshape(TABLES + ROLLUPS)),
 )
 """The n-th leads to schema version n. A released one is never changed: another is added."""

@@ -14,7 +14,8 @@ import apsw
 import msgspec
 
 from instar_host.store.errors import shown
-from instar_tokenledger.queries import SESSIONS_IDLE, Json
+from instar_tokenledger.ids import MESSAGE, REQUEST, number_of, whole
+from instar_tokenledger.queries import IN_QUARTERS, SESSIONS_IDLE, Json
 from instar_tokenledger.rollups import FALLBACK, total
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import END_OF_TIME, Window
@@ -58,8 +59,8 @@ _INSIDE = f"""
         SELECT count(*) AS requests,
             {total("input + output + cache_create + cache_read")} AS tokens,
             min(at_ms) AS first_ms, max(at_ms) AS last_ms, max(flags & 32) AS more
-        FROM places CROSS JOIN requests ON requests.place = places.id
-        WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3
+        FROM places CROSS JOIN requests r ON r.place = places.id
+        WHERE places.session = ?1 AND {IN_QUARTERS.format("?2", "?3")}
         UNION ALL
         SELECT {total("requests")}, {total("tokens")}, min(first_ms), max(last_ms), 0 FROM pruned
         WHERE session = ?1 AND first_ms >= ?2 AND last_ms < ?3
@@ -69,7 +70,8 @@ _INSIDE_ITERATIONS = f"""
     SELECT {total("i.input + i.output + i.cache_create + i.cache_read")}
     FROM places CROSS JOIN requests r ON r.place = places.id
     CROSS JOIN iterations i ON i.request = r.id
-    WHERE places.session = ?1 AND at_ms >= ?2 AND at_ms < ?3 AND flags & 32 AND kind <> {FALLBACK}
+    WHERE places.session = ?1 AND {IN_QUARTERS.format("?2", "?3")}
+    AND flags & 32 AND kind <> {FALLBACK}
 """
 _REQUESTS = """
     SELECT r.id, r.at_ms, r.message_id, r.request_id, r.row_id, v.model, v.tier, v.speed,
@@ -81,7 +83,8 @@ _REQUESTS = """
     LEFT JOIN names j ON j.id = p.project LEFT JOIN names b ON b.id = p.branch
     LEFT JOIN names c ON c.id = p.version LEFT JOIN files ON files.id = p.file
     LEFT JOIN folders f ON f.id = files.folder
-    WHERE s.name = ? ORDER BY r.at_ms, f.path, files.name, r.offset LIMIT ? OFFSET ?
+    WHERE s.number = ? AND s.name = ?
+    ORDER BY r.at_ms, f.path, files.name, r.offset LIMIT ? OFFSET ?
 """
 
 
@@ -228,8 +231,8 @@ class SessionQueries:
         """A session's totals and the agent's own; None when there is none of that name."""
         rows = self._all(
             "SELECT session, project, tokens, requests, first_ms, last_ms FROM session_totals"
-            " JOIN sessions ON sessions.id = session WHERE name = ?",
-            (session,),
+            " JOIN sessions ON sessions.id = session WHERE number = ? AND name = ?",
+            (number_of(session), session),
         )
         if not rows:
             return None
@@ -246,7 +249,8 @@ class SessionQueries:
 
     def requests(self, session: str, limit: int, offset: int = 0) -> list[Json]:
         """A session's requests in order of time, each down to the line it came from."""
-        return [self._request(row) for row in self._all(_REQUESTS, (session, limit, offset))]
+        values = (number_of(session), session, limit, offset)
+        return [self._request(row) for row in self._all(_REQUESTS, values)]
 
     def _request(self, row: tuple[Any, ...]) -> Json:
         (
@@ -258,8 +262,8 @@ class SessionQueries:
             "webFetches", "thinking",
         )  # fmt: skip
         return {
-            "messageId": message_id,
-            "requestId": request_id,
+            "messageId": whole(message_id, MESSAGE) or None,
+            "requestId": whole(request_id, REQUEST) or None,
             "uuid": row_id,
             "ts": at_ms,
             "model": model or None,

@@ -16,6 +16,7 @@ import msgspec
 from instar_host.store.errors import UnsafeFile, shown
 from instar_host.store.files import Root
 from instar_host.store.tail import Lines, Tail, iter_lines, open_tail
+from instar_tokenledger import ids
 from instar_tokenledger.accounting import Request, nodes_of
 from instar_tokenledger.discover import Walk
 from instar_tokenledger.display import clean, grouped, moment
@@ -52,9 +53,9 @@ def known(connection: apsw.Connection, wanted: str) -> list[tuple[Request, str]]
     """Requests, with their source, that bear `wanted` as request id, message id or row id."""
     names = Interned(connection)
     rows: list[Any] = connection.execute(
-        f"{SELECT} WHERE message_id = ?1 OR request_id = ?1 OR row_id = ?1 OR id IN"
+        f"{SELECT} WHERE message_id = ?2 OR request_id = ?3 OR row_id = ?1 OR id IN"
         " (SELECT request FROM nodes WHERE message_id = ?1 OR request_id = ?1) ORDER BY at_ms, id",
-        (wanted,),
+        (wanted, ids.short(wanted, ids.MESSAGE), ids.short(wanted, ids.REQUEST)),
     ).fetchall()
     return [load(connection, names, row) for row in rows]
 

@@ -80,8 +80,8 @@ def empty_ledger() -> Ledger:
     """A ledger in memory."""
     connection = apsw.Connection(":memory:")
     for step in MIGRATIONS:
-        assert isinstance(step.script, str)
-        connection.execute(step.script)
+        if isinstance(step.script, str):
+            connection.execute(step.script)
     return Ledger(connection)
 
 

@@ -72,14 +72,3 @@ def test_what_a_rollback_took_is_numbered_anew(connection: apsw.Connection) -> N
     assert connection.execute("SELECT name FROM sessions ORDER BY id").fetchall() == [
         ("kept",), ("other",),
     ]  # fmt: skip
-
-
-def test_a_session_is_new_until_it_was_summed_for(connection: apsw.Connection) -> None:
-    """New means: numbered since the totals were last written."""
-    names = Interned(connection)
-    names.sessions_are_known()
-    first = names.session("one")
-    assert names.session_is_new(first)
-    names.sessions_are_known()
-    assert not names.session_is_new(first)
-    assert names.session_is_new(names.session("two"))

@@ -104,8 +104,8 @@ def test_a_ledger_of_the_first_schema_moves_forward(home: LedgerHome) -> None:
             Path(home.database + suffix).unlink(missing_ok=True)
         connection = apsw.Connection(home.database)
         for step in MIGRATIONS[:version]:
-            assert isinstance(step.script, str)
-            connection.execute(step.script)
+            if isinstance(step.script, str):
+                connection.execute(step.script)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", version)
         connection.close()

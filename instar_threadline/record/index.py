@@ -40,16 +40,28 @@ EVEN_BYTES = 1 << 13
 """The same at the end of a step: a message that another step's are ahead of is out of turn, which
 costs its thread a new count."""
 
-BATCH_LINES = 20_000
+CHUNK_LINES = 20_000
+"""How many lines are held in memory at once."""
+
 EVEN_LINES = 600
-"""How many lines at the end of a step are read evenly: more than `STEP_BYTES` usually hold."""
+"""How many lines at the end of a chunk are read evenly: more than `STEP_BYTES` usually hold."""
+
+LONG_STEP_LINES = 100_000
+"""Of one transaction, from the second one of a catch-up on: the more lines, the less often a page
+of the tables in no order of time, or a thread, is written. The first one is of one chunk, so that
+who waits for it does not wait for long."""
+
+MAX_ROWS_TOLD = 1000
+
+
+_SAVE_UNREADABLE = "INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?, ?, ?)"
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """What a step did."""
 
     rows: tuple[Row, ...] = ()
-    """What became visible; of a long step the first part only."""
+    """What became visible; when that is much the first part only."""
     at_end: bool = True
     rebuilt: bool = False
 
@@ -65,6 +77,32 @@ class _Stream:
         """The instant of the last line read."""
         self.at_end = False
         self.witness_n, self.witness_mac = 0, ""
+
+    def save(self, connection: apsw.Connection) -> None:
+        """Keep all of it. Inside a transaction."""
+        _save_findings(connection, self.tally.findings)
+        _save_stream(
+            connection,
+            self.direction,
+            self.reader.place,
+            _counts(self.tally),
+            self.at,
+            self.witness_n,
+            self.witness_mac,
+        )
+
+
+class _Chunk:
+    """Lines of both directions that were read and are not in the tables yet."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.unreadable: list[tuple[str, int, int, int, str]] = []
+        self.lines = 0
+
+
+class _RewrittenError(Exception):
+    """A file is not what it was."""
 
 
 class Index:
@@ -102,18 +140,17 @@ class Index:
                 return Progress(rows=tuple(rows), at_end=False, rebuilt=rebuilt)
             steps += 1
             try:
-                found = self._step(stopping)
-            except BaseException:
-                self._load()
-                raise
-            if found is None:
+                found = self._step(stopping, CHUNK_LINES if steps == 1 else LONG_STEP_LINES)
+                rows += found[: MAX_ROWS_TOLD - len(rows)]
+            except _RewrittenError:
                 rebuilt = True
                 rows.clear()
                 self._words.finish()
                 self.reset()
                 self._load()
-            elif len(rows) < BATCH_LINES:
-                rows += found
+            except BaseException:
+                self._load()
+                raise
         self._words.finish()
         return Progress(rows=tuple(rows), rebuilt=rebuilt)
 
@@ -148,26 +185,38 @@ class Index:
             stream.witness_n, stream.witness_mac = n, mac
             stream.at = at
 
-    def _step(self, stopping: Callable[[], bool]) -> list[Row] | None:
-        """One transaction: about `BATCH_LINES` lines. None: a file was rewritten, begin anew."""
-        rows: list[Row] = []
-        unreadable: list[tuple[str, int, int, int, str]] = []
+    def _step(self, stopping: Callable[[], bool], most: int) -> list[Row]:
+        """One transaction: about `most` lines. Raises _RewrittenError when a file was."""
+        added: list[Row] = []
         lines = 0
-        while lines < BATCH_LINES and not stopping():
+        with write_transaction(self._connection) as connection:
+            while lines < most and not stopping() and self._behind() is not None:
+                chunk = self._read(stopping)
+                lines += chunk.lines
+                added += self._projection.add(chunk.rows)[: MAX_ROWS_TOLD - len(added)]
+                connection.executemany(_SAVE_UNREADABLE, chunk.unreadable)
+            self._projection.finish()
+            for stream in self._streams.values():
+                stream.save(connection)
+        self._words.follow()
+        return added
+
+    def _read(self, stopping: Callable[[], bool]) -> _Chunk:
+        """The next `CHUNK_LINES` of both directions, or what there is. Raises _RewrittenError."""
+        chunk = _Chunk()
+        while chunk.lines < CHUNK_LINES and not stopping():
             stream = self._behind()
             if stream is None:
                 break
-            even = lines >= BATCH_LINES - EVEN_LINES
+            even = chunk.lines >= CHUNK_LINES - EVEN_LINES
             batch = stream.reader.read(EVEN_BYTES if even else STEP_BYTES)
             if batch.rewritten:
-                return None
+                raise _RewrittenError
             self._count(stream, batch)
             for part in batch.parts:
-                lines += self._take(stream, batch.segment, part, rows, unreadable)
+                self._take(stream, batch.segment, part, chunk)
             stream.at_end = batch.at_end
-        added = self._commit(rows, unreadable)
-        self._words.follow()
-        return added
+        return chunk
 
     def _behind(self) -> _Stream | None:
         """The direction to read next: the one whose last line is older."""
@@ -192,13 +241,8 @@ class Index:
         tally.finding_count += batch.count - len(batch.findings)
 
     def _take(
-        self,
-        stream: _Stream,
-        segment: int,
-        part: Stretch | list[CheckedLine],
-        rows: list[Row],
-        unreadable: list[tuple[str, int, int, int, str]],
-    ) -> int:
+        self, stream: _Stream, segment: int, part: Stretch | list[CheckedLine], chunk: _Chunk
+    ) -> None:
         """Make rows of lines; at once where nothing about them is out of the ordinary."""
         if isinstance(part, Stretch):
             found = _ordinary_rows(stream, segment, part, self._keyring)
@@ -206,55 +250,28 @@ class Index:
                 stream.at = found[-1].at
                 stream.tally.lines += len(found)
                 stream.tally.chained += len(found)
-                rows += found
-                return len(found)
+                chunk.rows += found
+                chunk.lines += len(found)
+                return
             part = list(part.one_by_one())
+        chunk.lines += len(part)
         for checked in part:
-            self._take_line(stream, segment, checked, rows, unreadable)
-        return len(part)
+            self._take_line(stream, segment, checked, chunk)
 
     def _take_line(
-        self,
-        stream: _Stream,
-        segment: int,
-        checked: CheckedLine,
-        rows: list[Row],
-        unreadable: list[tuple[str, int, int, int, str]],
+        self, stream: _Stream, segment: int, checked: CheckedLine, chunk: _Chunk
     ) -> None:
         line, integrity = count_line(stream.tally, segment, checked, self._keyring)
         direction = stream.direction
         if line is None:
             reason = read_line(checked.data)
             place = (direction, segment, checked.offset, len(checked.data), str(reason))
-            unreadable.append(place)
+            chunk.unreadable.append(place)
             return
         row = row_of(direction, segment, checked, line, integrity, stream.at)
         row.at = min(max(row.at, -MAX_INSTANT_MS), MAX_INSTANT_MS)
         stream.at = row.at
-        rows.append(row)
-
-    def _commit(
-        self,
-        rows: list[Row],
-        unreadable: Iterable[tuple[str, int, int, int, str]],
-    ) -> list[Row]:
-        with write_transaction(self._connection) as connection:
-            added = self._projection.add(rows)
-            connection.executemany(
-                "INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?, ?, ?)", unreadable
-            )
-            for stream in self._streams.values():
-                _save_findings(connection, stream.tally.findings)
-                _save_stream(
-                    connection,
-                    stream.direction,
-                    stream.reader.place,
-                    _counts(stream.tally),
-                    stream.at,
-                    stream.witness_n,
-                    stream.witness_mac,
-                )
-        return added
+        chunk.rows.append(row)
 
 
 def _ordinary_rows(

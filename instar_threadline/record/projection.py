@@ -1,15 +1,15 @@
 """A batch of rows into the tables: duplicates out, conflicts flagged, threads counted.
 
 Promises to be called inside a transaction and to leave the tables as they would be had the same
-rows come in any other batches. A message that is there already, with the same content, is not
-counted twice; one that says something else under the same identity is shown, flagged. A message
+rows come in any other batches and transactions. A message that is there already, with the same
+content, is not counted twice; one that says something else under the same identity is shown, flagged. A message
 that does not verify never stands in the way of one that does.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from operator import attrgetter, itemgetter
 
 import apsw
@@ -34,7 +34,7 @@ _FILL = (
     f"INSERT INTO of_thread SELECT thread, id FROM {_ADDED} ORDER BY thread, id",
     f"INSERT INTO by_identity SELECT identity, id FROM {_ADDED} ORDER BY identity, id",
 )
-"""In their own order, and by the database itself: see `schema`."""
+"""In their own order, many at a time and by the database itself: see `schema`."""
 
 
 class _Known(msgspec.Struct, frozen=True, gc=False):
@@ -49,12 +49,18 @@ class _Known(msgspec.Struct, frozen=True, gc=False):
 class Projection:
     """Adds rows to the tables behind one connection, which nobody else writes to meanwhile.
 
-    After a transaction that was not committed, begin with a new one.
+    Within a transaction: `add` for as many rows as come, then `finish`, once. After a transaction
+    that was not committed, begin with a new one.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._threads = ThreadTable(connection)
+        self._placed_to = self._newest()
+        """The highest id in the tables by id; what is older than this is late."""
+        self._added: set[int] = set()
+        """Identities that are not in `by_identity` yet."""
+        self._late: list[tuple[int]] = []
 
     def add(self, rows: Sequence[Row]) -> list[Row]:
         """Add what is new of `rows`; returns it, with ids, in the order of time."""
@@ -62,9 +68,8 @@ class Projection:
         if not rows:
             return []
         rows.sort(key=_at)
-        self._threads.begin(rows)
-        newest = self._newest()
-        slots = Slots(self._last_in(newest))
+        self._threads.load(rows)
+        slots = Slots(self._last_in, self._newest())
         values = []
         for row in rows:
             row.id = slots.take(row.at, row.direction)
@@ -77,37 +82,25 @@ class Projection:
         self._connection.executemany(
             "INSERT OR IGNORE INTO peers VALUES (?, ?)", {(row.peer, row.peer_name) for row in rows}
         )
-        self._place(rows, newest)
-        self._threads.save()
+        self._added.update([row.identity for row in rows])
+        self._late += [(row.id,) for row in rows[: bisect_left(rows, self._placed_to, key=_id)]]
         return rows
 
-    def _without_duplicates(self, rows: Sequence[Row]) -> list[Row]:
-        known = self._known(rows)
-        first: dict[int, Row] = {}
-        fresh = []
-        for row in rows:
-            if not row.line.id:  # nothing says that it is the same as another
-                fresh.append(row)
-                continue
-            before = known.get(row.identity)
-            if before is None:
-                other = first.setdefault(row.identity, row)
-                if other is row:
-                    fresh.append(row)
-                    continue
-                before = known[row.identity] = [_known_of(other)]
-            identity = row.same_as()
-            there = [
-                k for k in before if k.identity == identity and (k.verified or not row.verified)
-            ]
-            if any(same_content(k.text, k.in_reply_to, row.line) for k in there):
-                continue
-            row.conflict = row.conflict or bool(there)
-            before.append(_known_of(row))
-            fresh.append(row)
-        return fresh
+    def finish(self) -> None:
+        """Bring the other tables up to the messages that were added."""
+        self._place()
+        self._threads.save()
 
-    def _known(self, rows: Sequence[Row]) -> dict[int, list[_Known]]:
+    def _without_duplicates(self, rows: Sequence[Row]) -> list[Row]:
+        identities = {row.identity for row in rows}
+        if not self._added.isdisjoint(identities):
+            self._place()
+        known = self._known(identities)
+        if not known and len(identities) == len(rows):
+            return list(rows)
+        return _fresh(rows, known)
+
+    def _known(self, identities: set[int]) -> dict[int, list[_Known]]:
         known: dict[int, list[_Known]] = {}
         found = schema.rows(
             self._connection,
@@ -115,7 +108,7 @@ class Projection:
             " m.in_reply_to, m.verified FROM json_each(?) j CROSS JOIN by_identity i"
             " ON i.identity = j.value CROSS JOIN messages m ON m.id = i.id"
             " CROSS JOIN threads t ON t.id = m.thread",
-            (json.dumps(sorted({row.identity for row in rows})),),
+            (msgspec.json.encode(sorted(identities)).decode(),),
         )
         for key, direction, peer, thread_id, message_id, text, in_reply_to, verified in found:
             known.setdefault(key, []).append(
@@ -128,27 +121,48 @@ class Projection:
         found = schema.rows(self._connection, "SELECT max(id) FROM messages")[0][0]
         return -(MAX_INSTANT_MS + 1) * IDS_A_MS if found is None else int(found)
 
-    def _place(self, rows: Sequence[Row], newest: int) -> None:
-        """Enter the rows into the other tables by id. `newest`: the highest id before."""
+    def _place(self) -> None:
+        """Enter what was added into the other tables by id."""
+        if not self._added:
+            return
         last_late = schema.rows(self._connection, "SELECT max(n) FROM late")[0][0] or 0
-        late = [(row.id,) for row in rows if row.id < newest]
-        self._connection.executemany("INSERT INTO late(id) VALUES (?)", late)
+        self._connection.executemany("INSERT INTO late(id) VALUES (?)", self._late)
         places, of_thread, by_identity = _FILL
-        self._connection.execute(places, (newest,))
-        self._connection.execute(of_thread, (newest, last_late))
-        self._connection.execute(by_identity, (newest, last_late))
+        self._connection.execute(places, (self._placed_to,))
+        self._connection.execute(of_thread, (self._placed_to, last_late))
+        self._connection.execute(by_identity, (self._placed_to, last_late))
+        self._placed_to = self._newest()
+        self._added, self._late = set(), []
 
-    def _last_in(self, newest: int) -> Callable[[int, int], int | None]:
-        """How `Slots` finds what is taken; nothing is, past the newest message."""
+    def _last_in(self, low: int, high: int) -> int | None:
+        query = "SELECT max(id) FROM messages WHERE id BETWEEN ? AND ?"
+        found = schema.rows(self._connection, query, (low, high))[0][0]
+        return None if found is None else int(found)
 
-        def last_in(low: int, high: int) -> int | None:
-            if low > newest:
-                return None
-            query = "SELECT max(id) FROM messages WHERE id BETWEEN ? AND ?"
-            found = schema.rows(self._connection, query, (low, high))[0][0]
-            return None if found is None else int(found)
 
-        return last_in
+def _fresh(rows: Sequence[Row], known: dict[int, list[_Known]]) -> list[Row]:
+    """The rows that say what is not known, those of an identity that is known flagged."""
+    first: dict[int, Row] = {}
+    fresh = []
+    for row in rows:
+        if not row.line.id:  # nothing says that it is the same as another
+            fresh.append(row)
+            continue
+        before = known.get(row.identity)
+        if before is None:
+            other = first.setdefault(row.identity, row)
+            if other is row:
+                fresh.append(row)
+                continue
+            before = known[row.identity] = [_known_of(other)]
+        identity = row.same_as()
+        there = [k for k in before if k.identity == identity and (k.verified or not row.verified)]
+        if any(same_content(k.text, k.in_reply_to, row.line) for k in there):
+            continue
+        row.conflict = row.conflict or bool(there)
+        before.append(_known_of(row))
+        fresh.append(row)
+    return fresh
 
 
 def _values(row: Row, thread: int) -> tuple[SQLiteValue, ...]:

@@ -167,8 +167,13 @@ def new_thread(row: Row, id_: int) -> ThreadFigures:
 def add(thread: ThreadFigures, row: Row) -> None:
     """Count a message that is new to the thread, and has its id."""
     at = row.at
-    if at < thread.last_at or (at == thread.last_at and thread.inbound + thread.outbound):
-        thread.stale = True
+    if at > thread.last_at:
+        thread.last_at = at
+    else:
+        if at < thread.last_at or thread.inbound or thread.outbound:
+            thread.stale = True
+        if at < thread.first_at:
+            thread.first_at = at
     if row.direction == "in":
         thread.inbound += 1
         thread.waiting += 1
@@ -178,8 +183,6 @@ def add(thread: ThreadFigures, row: Row) -> None:
         thread.waits += thread.waiting
         thread.waits_sum += thread.waiting * at - thread.waiting_sum
         thread.waiting = thread.waiting_sum = 0
-    thread.first_at = min(thread.first_at, at)
-    thread.last_at = max(thread.last_at, at)
     if row.peer != thread.peer and UNKNOWN_AGENT not in (row.peer, thread.peer):
         thread.mixed = 1
     if row.direction != thread.peer_direction:
@@ -190,7 +193,8 @@ def add(thread: ThreadFigures, row: Row) -> None:
     if row.id < thread.subject_id:
         thread.subject = (row.line.text or "")[:SUBJECT_CHARS]
         thread.subject_id = row.id
-    _count_integrity(thread, row)
+    if not row.verified or row.status != "chained" or row.conflict:  # bad is never verified
+        _count_integrity(thread, row)
 
 
 def latency(rows: list[tuple[str, int]]) -> tuple[int, int, int, int]:
@@ -212,10 +216,11 @@ def latency(rows: list[tuple[str, int]]) -> tuple[int, int, int, int]:
 class Slots:
     """Gives out message ids in the order of time."""
 
-    def __init__(self, last_in: Callable[[int, int], int | None]) -> None:
+    def __init__(self, last_in: Callable[[int, int], int | None], newest: int) -> None:
         """`last_in(low, high)`: the highest id already given in that range, None if there is
-        none."""
+        none. `newest`: the highest of all."""
         self._last_in = last_in
+        self._newest = newest
         self._next: dict[int, int] = {}
         self._hop: dict[tuple[int, Direction], int] = {}
 
@@ -224,13 +229,21 @@ class Slots:
 
         Of one instant, inbound messages stand before outbound ones, each in the order of the log.
         """
-        step, start, lane = 1, (at, direction), 0 if direction == "in" else LANE_IDS
+        lane = 0 if direction == "in" else LANE_IDS
+        low = at * IDS_A_MS + lane
+        if low > self._newest and low not in self._next:  # as a rule
+            self._next[low] = low + 1
+            return low
+        return self._near(at, direction, lane)
+
+    def _near(self, at: int, direction: Direction, lane: int) -> int:
+        step, start = 1, (at, direction)
         while True:
             at = self._hop.get((at, direction), at)
             low = at * IDS_A_MS + lane
             free = self._next.get(low)
             if free is None:
-                last = self._last_in(low, low + LANE_IDS - 1)
+                last = self._last_in(low, low + LANE_IDS - 1) if low <= self._newest else None
                 free = low if last is None else last + 1
             if free < low + LANE_IDS:
                 self._next[low] = free + 1

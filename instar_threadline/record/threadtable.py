@@ -1,17 +1,17 @@
-"""The threads that a batch of rows belongs to: read once, kept, written once a batch.
+"""The threads that a transaction touches: read once, kept, written once at its end.
 
 Promises that after `save` the table says what the figures in memory say. Keeps a bounded number of
-threads from batch to batch, so it is for the one who writes the index; after a transaction that was
-not committed it has to be made anew.
+threads from one transaction to the next, so it is for the one who writes the index; after a
+transaction that was not committed it has to be made anew.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from operator import attrgetter
 
 import apsw
+import msgspec
 
 from instar_threadline.record import schema
 from instar_threadline.record.rows import Row, ThreadFigures, latency, new_thread
@@ -35,36 +35,38 @@ class ThreadTable:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._kept: dict[str, ThreadFigures] = {}
+        """As the table has them."""
         self._touched: dict[str, ThreadFigures] = {}
+        """Since the last `save`."""
         self._new: list[ThreadFigures] = []
-        self._last_id = 0
+        last = schema.rows(connection, "SELECT max(id) FROM threads")[0][0]
+        self._last_id = int(last or 0)
 
-    def begin(self, rows: Iterable[Row]) -> None:
-        """Read the threads that a batch will touch."""
+    def load(self, rows: Iterable[Row]) -> None:
+        """Read the threads that these rows will touch."""
         wanted = {row.line.thread_id for row in rows}
-        if len(self._kept) > MAX_KEPT:
-            self._kept.clear()
-        unknown = [thread_id for thread_id in wanted if thread_id not in self._kept]
-        for values in schema.rows(self._connection, _SELECT, (json.dumps(unknown),)):
-            thread = ThreadFigures(*values)
-            self._kept[thread.thread_id] = thread
-        self._touched = {t: self._kept[t] for t in wanted if t in self._kept}
-        self._new = []
-        last = schema.rows(self._connection, "SELECT max(id) FROM threads")[0][0]
-        self._last_id = last or 0
+        wanted.difference_update(self._touched)
+        kept = self._kept
+        unknown = sorted(wanted.difference(kept))
+        if unknown:
+            values = (msgspec.json.encode(unknown).decode(),)
+            for row in schema.rows(self._connection, _SELECT, values):
+                thread = ThreadFigures(*row)
+                kept[thread.thread_id] = thread
+        self._touched.update((t, kept[t]) for t in wanted if t in kept)
 
     def of(self, row: Row) -> ThreadFigures:
-        """The thread of a row of the batch; a new one if there is none yet."""
+        """The thread of a row that was loaded; a new one if there is none yet."""
         thread = self._touched.get(row.line.thread_id)
         if thread is None:
             self._last_id += 1
             thread = new_thread(row, self._last_id)
-            self._touched[row.line.thread_id] = self._kept[row.line.thread_id] = thread
+            self._touched[row.line.thread_id] = thread
             self._new.append(thread)
         return thread
 
     def save(self) -> None:
-        """Write the threads of the batch, whose messages are in their tables by now."""
+        """Write the threads that were touched, whose messages are in their tables by now."""
         for thread in self._touched.values():
             if thread.stale:
                 self._count_anew(thread)
@@ -72,6 +74,11 @@ class ThreadTable:
         old = sorted((t for t in self._touched.values() if t.id < first_new), key=_id)
         self._connection.executemany(_ADD, map(_values, self._new))
         self._connection.executemany(_SAVE, map(_values, old))
+        if len(self._kept) > MAX_KEPT:
+            self._kept.clear()
+        if len(self._touched) <= MAX_KEPT:
+            self._kept.update(self._touched)
+        self._touched, self._new = {}, []
 
     def _count_anew(self, thread: ThreadFigures) -> None:
         """What depends on the order of time, from the rows themselves."""

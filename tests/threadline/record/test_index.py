@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from instar_threadline.record import index as index_module
 from instar_threadline.record import schema
 from instar_threadline.record.index import FILE_NAME, WORDS_FILE_NAME, Index
 from instar_threadline.record.rows import Slots, latency
@@ -55,12 +56,17 @@ FIRST_SEEN_LAST = [
 
 
 @settings(max_examples=25, deadline=None)
-@example(messages=FIRST_SEEN_LAST, cuts={0})
-@given(messages=st.lists(MESSAGE, max_size=25), cuts=st.sets(st.integers(0, 25), max_size=6))
+@example(messages=FIRST_SEEN_LAST, cuts={0}, chunk=20_000)
+@given(
+    messages=st.lists(MESSAGE, max_size=25),
+    cuts=st.sets(st.integers(0, 25), max_size=6),
+    chunk=st.sampled_from([1, 3, 20_000]),
+)
 def test_the_steps_do_not_matter(
-    tmp_path_factory: pytest.TempPathFactory, messages: list[Any], cuts: set[int]
+    tmp_path_factory: pytest.TempPathFactory, messages: list[Any], cuts: set[int], chunk: int
 ) -> None:
-    """S9: indexed while it grows, in any steps, across restarts, is indexed at once."""
+    """S9: indexed while it grows, in any steps and chunks of a step, across restarts, is indexed
+    at once."""
     live, once = tmp_path_factory.mktemp("live"), tmp_path_factory.mktemp("once")
     log = open_log(live)
     for i, (direction, thread, second, number, peer, text) in enumerate(messages):
@@ -71,11 +77,18 @@ def test_the_steps_do_not_matter(
             keep_conflicts=True,
         )
         if i in cuts:
-            index = Index(live, keyring(live), lambda: 0)
-            index.catch_up()
-            index.close()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(index_module, "CHUNK_LINES", chunk)
+                patch.setattr(index_module, "STEP_BYTES", 1)
+                index = Index(live, keyring(live), lambda: 0)
+                index.catch_up()
+                index.close()
     shutil.copytree(live / "threadline", once / "threadline")
-    assert content(live) == content(once)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_module, "CHUNK_LINES", chunk)
+        patch.setattr(index_module, "STEP_BYTES", 1)
+        in_chunks = content(live)
+    assert in_chunks == content(once)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +197,11 @@ def test_the_index_spares_the_log_reading_itself(tmp_path: Path) -> None:
 def test_ids_follow_time_even_when_a_millisecond_is_full() -> None:
     """More messages in one instant than it has ids: the rest go near it, each id once."""
     taken: set[int] = set()
-    slots = Slots(lambda low, high: max((i for i in taken if low <= i <= high), default=None))
+
+    def last_in(low: int, high: int) -> int | None:
+        return max((i for i in taken if low <= i <= high), default=None)
+
+    slots = Slots(last_in, newest=0)
     for _ in range(1000):
         new = slots.take(5000, "in")
         assert new not in taken

@@ -19,8 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from instar_threadline.messages import Direction
 from instar_threadline.record.chain import HEAD_SLOT_BYTES
-from instar_threadline.record.check import Finding
 from instar_threadline.record.disk import Disk
+from instar_threadline.record.findings import Finding
 from instar_threadline.record.keyring import Keyring, open_keyring
 from instar_threadline.record.layout import Layout, layout
 from instar_threadline.record.log import ROTATE_BYTES, MessageLog

@@ -67,8 +67,12 @@ class Outbox:
             if self.connection.in_transaction:
                 yield self.connection
             else:
-                with write_transaction(self.connection):
-                    yield self.connection
+                try:
+                    with write_transaction(self.connection):
+                        yield self.connection
+                except BaseException:
+                    self._said.clear()  # what was taken back was not said
+                    raise
 
     def close(self) -> None:
         """Close the connection once no call is under way."""
@@ -231,7 +235,8 @@ class Outbox:
             if row.kind == "placeholder":
                 self.settle([row], "skipped:placeholder refused")
                 return
-            changes = {"kind": "placeholder", "body": placeholder, "alone": True, "plain": False}
+            changes = {"kind": "placeholder", "body": placeholder, "alone": True}
+            changes |= {"plain": False, "maybe": False}
             self.change(msgspec.structs.replace(row, **changes))
 
     def bury(self, row: Row, reason: str) -> None:
@@ -318,9 +323,9 @@ class Outbox:
         now_ms = row.queued_at_ms
         before = self._said.pop(words, None)
         self._said[words] = now_ms
-        while now_ms - next(iter(self._said.values())) > REPEAT_WINDOW_MS:
+        while not _is_recent(next(iter(self._said.values())), now_ms):
             del self._said[next(iter(self._said))]
-        if before is None or now_ms - before > REPEAT_WINDOW_MS:
+        if before is None or not _is_recent(before, now_ms):
             return row
         self.count(row.target, "repeated-words")
         return msgspec.structs.replace(
@@ -351,6 +356,11 @@ class Outbox:
         self.settle(rest, "skipped:queue full")
         self.change(msgspec.structs.replace(first, kind="skipped", body=str(gone), ring=False))
         return True
+
+
+def _is_recent(at_ms: int, now_ms: int) -> bool:
+    """False too for what lies ahead: the clock was put back."""
+    return 0 <= now_ms - at_ms <= REPEAT_WINDOW_MS
 
 
 class _Seqs(Struct):

@@ -183,7 +183,26 @@ CREATE TABLE mute (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (Migration(title="queue, topics, targets", script=_FIRST),)
+_TURNS = """
+DROP TRIGGER queue_in;
+CREATE TRIGGER queue_in AFTER INSERT ON queue BEGIN
+  INSERT INTO lane VALUES (
+      new.target, new.lane, 1, 1 - new.history, new.bytes,
+      (SELECT coalesce(max(turn), 0) FROM target WHERE name = new.target))
+    ON CONFLICT DO UPDATE SET
+      waiting = waiting + 1, live = live + 1 - new.history, bytes = bytes + new.bytes,
+      turn = CASE waiting WHEN 0 THEN excluded.turn ELSE turn END;
+  UPDATE target SET waiting = waiting + 1, waiting_bytes = waiting_bytes + new.bytes
+    WHERE name = new.target;
+END;
+"""
+"""A lane that was empty goes to the end of the line: one that fills again and again would always
+be before one that has a backlog."""
+
+MIGRATIONS = (
+    Migration(title="queue, topics, targets", script=_FIRST),
+    Migration(title="an empty lane that fills is the last in line", script=_TURNS),
+)
 
 
 def open_bridge_database(state_dir: Path) -> apsw.Connection:

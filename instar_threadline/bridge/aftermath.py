@@ -36,7 +36,7 @@ from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.schema import GENERAL_LANE, HUB_LANE
 from instar_threadline.bridge.target import TargetState
 from instar_threadline.bridge.topics import HUB_THREAD, ORPHANED
-from instar_threadline.bridge.watch import Chat
+from instar_threadline.bridge.watch import ChatDuty
 
 MAX_UNCLEAR = 3
 """Topics that may be tried for one thread without a clear answer: each may lie around unused."""
@@ -53,19 +53,8 @@ class Probed(Struct, frozen=True):
 Done = Sent | Topic | Probed | None
 
 
-class Aftermath:
+class Aftermath(ChatDuty):
     """Writes down how attempts ended. One thread at a time."""
-
-    def __init__(self, chat: Chat) -> None:
-        self._outbox = chat.outbox
-        self._topics = chat.topics
-        self._port = chat.port
-        self._watch = chat.watch
-        self._options = chat.options
-        self._name = chat.options.target
-        self._clock = chat.clock
-        self._random = chat.random
-        self._can = chat.port.capabilities()
 
     def succeeded(self, flight: Flight, done: Done) -> None:
         """The chat said yes."""
@@ -207,8 +196,11 @@ class Aftermath:
 
     def _refused(self, state: TargetState, flight: Flight, error: ChatError) -> list[Row]:
         """What becomes of the flight after a refusal; rows that were parked."""
-        if isinstance(error, Migrated):
-            self._move_to(state, error.chat_id)
+        final = isinstance(error, TopicGone | TopicClosed | TopicsImpossible | Rejected)
+        if flight.kind == "correct" and final:
+            self._corrected(flight)  # the message stays as it is
+        elif isinstance(error, Migrated):
+            self._move_to(state, flight, error.chat_id)
         elif isinstance(error, TopicGone):
             self._topic_gone(flight)
         elif isinstance(error, TopicClosed):
@@ -233,25 +225,28 @@ class Aftermath:
         else:
             flights.end(db, self._name)
 
-    def _move_to(self, state: TargetState, chat_id: int) -> None:
-        state.chat_id = chat_id
-        state.high_message_id = 0
-        self._topics.forget_chat(self._name)
-        flights.end(self._outbox.connection, self._name)
-        self._port.move_to(chat_id)
-
-    def _topic_gone(self, flight: Flight) -> None:
-        if flight.kind == "correct":
-            self._corrected(flight)
-            return
+    def _take_back(self, flight: Flight) -> None:
+        """Its rows will go elsewhere, or in other pieces; what may have arrived of them says
+        so.
+        """
         if flight.doubtful or flight.step:
             for row in self._outbox.rows(self._name, flight.seqs):
                 self._outbox.change(replace(row, maybe=True))
+        flights.end(self._outbox.connection, self._name)
+
+    def _move_to(self, state: TargetState, flight: Flight, chat_id: int) -> None:
+        state.chat_id = chat_id
+        state.high_message_id = 0
+        self._topics.forget_chat(self._name)
+        self._take_back(flight)
+        self._port.move_to(chat_id)
+
+    def _topic_gone(self, flight: Flight) -> None:
         if flight.lane == HUB_LANE:
             self._topics.renew_hub(self._name)
         else:
             self._topics.lost(self._name, flight.thread_id)
-        flights.end(self._outbox.connection, self._name)
+        self._take_back(flight)
 
     def _topic_closed(self, state: TargetState, flight: Flight) -> None:
         db = self._outbox.connection
@@ -286,16 +281,12 @@ class Aftermath:
             self._topics.hub_without_topic(self._name, why)
         else:
             self._topics.to_hub(self._name, flight.thread_id, why)
-        flights.end(self._outbox.connection, self._name)
+        self._take_back(flight)
 
     def _rejected(self, flight: Flight, error: Rejected) -> list[Row]:
         """Find the poison: each alone, then plain, then parked."""
-        db = self._outbox.connection
-        if flight.kind == "correct":
-            self._corrected(flight)
-            return []
+        self._take_back(flight)
         rows = self._outbox.rows(self._name, flight.seqs)
-        flights.end(db, self._name)
         if len(rows) > 1:
             for row in rows:
                 self._outbox.change(replace(row, alone=True))

@@ -29,23 +29,17 @@ from instar_threadline.bridge.rows import Row
 from instar_threadline.bridge.schema import GENERAL_LANE, HUB_LANE
 from instar_threadline.bridge.target import TargetState
 from instar_threadline.bridge.topics import HUB_THREAD, Binding
-from instar_threadline.bridge.watch import Chat
+from instar_threadline.bridge.watch import Chat, ChatDuty
 
 MERGE_ROWS = 60
 """Neighbours that are looked at for one message."""
 
 
-class Composer:
+class Composer(ChatDuty):
     """Chooses and renders. One thread at a time."""
 
     def __init__(self, chat: Chat) -> None:
-        self._outbox = chat.outbox
-        self._topics = chat.topics
-        self._watch = chat.watch
-        self._options = chat.options
-        self._name = chat.options.target
-        self._clock = chat.clock
-        self._can = chat.port.capabilities()
+        super().__init__(chat)
         self._entities = "entities" in self._can
 
     def next(self, state: TargetState) -> Flight | None:

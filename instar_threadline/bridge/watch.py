@@ -1,6 +1,6 @@
 """What the worker of a chat is told once, and what it asks of the plugin around it.
 
-Promises types only.
+Promises types only, and no behaviour.
 """
 
 from __future__ import annotations
@@ -73,3 +73,18 @@ class Chat(Struct, frozen=True, kw_only=True):
     clock: Clock
     random: Callable[[], float]
     """Returns a number in [0, 1); it only spreads waits."""
+
+
+class ChatDuty:
+    """One part of the work for a chat, with all that it takes at hand. One thread at a time."""
+
+    def __init__(self, chat: Chat) -> None:
+        self._outbox = chat.outbox
+        self._topics = chat.topics
+        self._port = chat.port
+        self._watch = chat.watch
+        self._options = chat.options
+        self._name = chat.options.target
+        self._clock = chat.clock
+        self._random = chat.random
+        self._can = chat.port.capabilities()

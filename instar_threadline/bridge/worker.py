@@ -19,24 +19,17 @@ from instar_threadline.bridge.flight import Flight
 from instar_threadline.bridge.port import Ambiguous, ChatError
 from instar_threadline.bridge.render import Document, Part, Piece
 from instar_threadline.bridge.target import TargetState
-from instar_threadline.bridge.watch import Chat
+from instar_threadline.bridge.watch import Chat, ChatDuty
 
 IDLE_S = 30.0
 
 
-class ChatWorker:
+class ChatWorker(ChatDuty):
     """Sends what waits for one chat. One thread at a time."""
 
     def __init__(self, chat: Chat) -> None:
         """Takes up what an earlier process left."""
-        self._outbox = chat.outbox
-        self._topics = chat.topics
-        self._port = chat.port
-        self._watch = chat.watch
-        self._options = chat.options
-        self._name = chat.options.target
-        self._clock = chat.clock
-        self._can = chat.port.capabilities()
+        super().__init__(chat)
         self._composer = Composer(chat)
         self._aftermath = Aftermath(chat)
         self._enter()
@@ -48,6 +41,9 @@ class ChatWorker:
         with self._outbox.lock:
             state = targets.load(self._outbox.connection, self._name)
             under_way = flights.load(self._outbox.connection, self._name)
+        if under_way is not None and under_way[1]:
+            self._doubt_the_unwritten()
+            return 0.0
         wait_ms = state.wait_ms(self._clock.now_ms(), self._options.pace)
         if wait_ms > 0:
             return wait_ms / 1000
@@ -56,7 +52,7 @@ class ChatWorker:
         flight = under_way[0] if under_way is not None else self._composer.next(state)
         if flight is None:
             return self._idle_s(state)
-        self._attempt(state, flight)
+        self._attempt(flight)
         with self._outbox.lock:
             state = targets.load(self._outbox.connection, self._name)
         return state.wait_ms(self._clock.now_ms(), self._options.pace) / 1000
@@ -86,23 +82,34 @@ class ChatWorker:
                     state.blocked_until_ms = state.high_message_id = 0
                 state.configured_chat_id = state.chat_id = self._options.chat_id
             state.paused, state.paused_until_ms = "", 0
-            left = flights.load(db, self._name)
-            if left is not None and left[1]:
-                unclear = left[0].unclear + (left[0].kind == "create")
-                doubtful = replace(left[0], doubtful=True, unclear=unclear)
-                flights.save(db, self._name, doubtful, sending=False)
-                settle_until = self._clock.now_ms() + self._options.settle_ms
-                if left[0].kind == "create":
-                    state.blocked_until_ms = max(state.blocked_until_ms, settle_until)
             targets.save(db, state)
+            self._doubt_the_unwritten()
         if state.chat_id != self._options.chat_id:
             self._port.move_to(state.chat_id)
 
-    def _attempt(self, state: TargetState, flight: Flight) -> None:
-        """Write down what is about to happen, let it happen, write down what did."""
-        if not flight.doubtful:
-            flight = replace(flight, high_before=state.high_message_id)
+    def _doubt_the_unwritten(self) -> None:
+        """An attempt that was begun and whose end was not written down, because the process ended
+        or the disk was full: nobody knows its end.
+        """
         with self._outbox.transaction() as db:
+            left = flights.load(db, self._name)
+            if left is None or not left[1]:
+                return
+            unclear = left[0].unclear + (left[0].kind == "create")
+            doubtful = replace(left[0], doubtful=True, unclear=unclear)
+            flights.save(db, self._name, doubtful, sending=False)
+            if left[0].kind == "create":
+                state = targets.load(db, self._name)
+                settle_until = self._clock.now_ms() + self._options.settle_ms
+                state.blocked_until_ms = max(state.blocked_until_ms, settle_until)
+                targets.save(db, state)
+
+    def _attempt(self, flight: Flight) -> None:
+        """Write down what is about to happen, let it happen, write down what did."""
+        with self._outbox.transaction() as db:
+            state = targets.load(db, self._name)  # anew: a person may have resumed meanwhile
+            if not flight.doubtful:
+                flight = replace(flight, high_before=state.high_message_id)
             state.begins(self._clock.now_ms())
             targets.save(db, state)
             flights.save(db, self._name, flight, sending=True)

@@ -34,11 +34,10 @@ _FILLED = {
 """How each table is filled from what it was before; `contents` is done by hand."""
 
 
-class Reshape:
+class Reshape(msgspec.Struct, frozen=True):
     """A migration to the shape that `script` makes."""
 
-    def __init__(self, script: str) -> None:
-        self._script = script
+    script: str
 
     def __call__(self, connection: apsw.Connection) -> None:
         """Rebuild what differs, inside the caller's transaction."""
@@ -78,12 +77,13 @@ class Reshape:
         for name, sql in rest.items():
             if name not in there:
                 connection.execute(sql)
+        connection.execute("PRAGMA incremental_vacuum").fetchall()
 
     def _present(self) -> tuple[dict[str, str], dict[str, str]]:
         """SQL of the tables, and of the indexes and views, of the present shape."""
         model = apsw.Connection(":memory:")
         try:
-            model.execute(self._script).fetchall()
+            model.execute(self.script).fetchall()
             made = _all(model, "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
         finally:
             model.close()

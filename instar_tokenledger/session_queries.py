@@ -7,7 +7,6 @@ session's project is that of its earliest request, whatever the window.
 from __future__ import annotations
 
 import os
-from math import isqrt
 from typing import Any, NamedTuple
 
 import apsw
@@ -20,30 +19,19 @@ from instar_tokenledger.rollups import FALLBACK, total
 from instar_tokenledger.usage import KINDS
 from instar_tokenledger.windows import END_OF_TIME, Window
 
-DEEP = 2_000
-"""From how many sessions on it is quicker to guess where a page lies, and to look, than to let the
-database put all that come before in order."""
-ONE_IN = 16
-"""What a guess is drawn from."""
-LARGEST = 2**63 - 1
+WORTH = 4
+"""How many sessions can be passed over in the order of their tokens while one is put there."""
 
 _COLUMNS = "session, tokens, requests, first_ms, last_ms"
-_LIES_INSIDE = "first_ms >= ?1 AND last_ms < ?2"
-_WHOLE = f"FROM session_totals WHERE {_LIES_INSIDE} AND last_ms >= ?1"
-_ACTIVE = f"""
+_ACTIVE = """
     SELECT count(*), json_group_array(json_array(session, tokens))
-        FILTER (WHERE last_ms >= ?2 OR first_ms < ?1),
-        json_group_array(tokens) FILTER (WHERE ?3 AND session % {ONE_IN} = 0 AND {_LIES_INSIDE})
+        FILTER (WHERE last_ms >= ?2 OR first_ms < ?1)
     FROM session_totals WHERE last_ms >= ?1 AND first_ms < ?2
 """
-"""How many sessions may have been active, which of them begin before or end after, and if `?3` a
-sample of the tokens of the others."""
-_BETWEEN = f"""
-    SELECT count(*) FILTER (WHERE tokens > ?4),
-        json_group_array(json_array({_COLUMNS})) FILTER (WHERE tokens <= ?4)
-    {_WHOLE} AND tokens >= ?3
-"""
-"""How many have more tokens than `?4`, and those that have `?3` to `?4`."""
+"""How many sessions may have been active, and which of them begin before or end after."""
+_BY_TOKENS = "FROM session_totals INDEXED BY session_totals_tokens"
+_BY_TIME = "FROM session_totals INDEXED BY session_totals_last"
+_LIES_INSIDE = "last_ms >= ?1 AND first_ms >= ?1 AND last_ms < ?2"
 _NAMES = """
     SELECT s.id, s.name, names.name FROM json_each(?) CROSS JOIN sessions s ON s.id = value
     JOIN session_totals t ON t.session = s.id LEFT JOIN names ON names.id = t.project
@@ -100,61 +88,61 @@ class Page(NamedTuple):
 
 
 class SessionQueries:
-    """Questions about sessions over one read-only connection; one thread at a time. Pages that
-    end after `deep` sessions are found another way, with the same answer."""
+    """Questions about sessions over one read-only connection; one thread at a time. `worth` decides
+    between two ways of finding a page, which give the same."""
 
-    def __init__(self, connection: apsw.Connection, deep: int = DEEP) -> None:
+    def __init__(self, connection: apsw.Connection, worth: int = WORTH) -> None:
         self._connection = connection
-        self._deep = deep
+        self._worth = worth
 
     def page(self, window: Window, limit: int, offset: int = 0) -> Page:
         """Sessions active in `window` by their tokens inside it, most first."""
+        active, encoded = self._all(_ACTIVE, window)[0]
+        ends = msgspec.json.decode(encoded, type=list[tuple[int, int]])
         last = offset + limit
-        deep = last > self._deep
-        active, ends, sample = self._all(_ACTIVE, (*window, deep))[0]
-        largest = [] if deep else self._largest(window, last)
-        least = largest[last - 1][1] if len(largest) >= last else 0
-        cut, idle = self._cut(msgspec.json.decode(ends, type=list[tuple[int, int]]), window, least)
+        # So many of those that lie inside come before the page, however large the others are.
+        passed, whole = self._whole(window, active, max(0, offset - len(ends)), last)
+        least = whole[-1][1] if passed + len(whole) >= last else 0
+        cut, idle = self._cut(ends, window, least)
         if offset >= active - idle:
             return Page(active - idle, [])
-        passed, rows = 0, largest + cut
-        if deep:
-            tokens = msgspec.json.decode(sample, type=list[int])
-            passed, rows = self._around(window, offset, last, tokens, cut)
-        rows.sort(key=lambda row: -row[1])
+        rows = sorted(whole + cut, key=lambda row: -row[1])
         first, last = offset - passed, min(last - passed, len(rows))
         return Page(active - idle, self._summed(self._in_order(rows, first, last)[first:last]))
 
-    def _largest(self, window: Window, wanted: int) -> list[_Row]:
-        """The `wanted` largest of the sessions that lie inside `window`, and all that equal the
-        last of them: which of those come first is for their names to say."""
-        sql = f"SELECT {_COLUMNS} {_WHOLE} ORDER BY tokens DESC LIMIT ?3"
-        rows = self._all(sql, (*window, wanted + 1))
-        if len(rows) <= wanted or rows[-1][1] < rows[-2][1]:
-            return rows
-        least = rows[-1][1]
-        equal = self._all(f"SELECT {_COLUMNS} {_WHOLE} AND tokens = ?3", (*window, least))
-        return [row for row in rows if row[1] > least] + equal
+    def _whole(self, window: Window, active: int, first: int, last: int) -> tuple[int, list[_Row]]:
+        """Sessions that lie inside `window`, by tokens: the `first` up to, not including, the
+        `last`, with all that equal any of them; before that, how many are larger than these."""
+        begin = max(0, first - 1)
+        rows = self._all(
+            f"SELECT {_COLUMNS} {self._way(active, last)} WHERE {_LIES_INSIDE}"
+            " ORDER BY tokens DESC LIMIT ?3 OFFSET ?4",
+            (*window, last + 1 - begin, begin),
+        )
+        if not rows:
+            return begin, []
+        most, least = rows[0][1], rows[-1][1]
+        ends = (*window, most, least)
+        equal: list[_Row] = self._all(
+            f"SELECT {_COLUMNS} {_BY_TOKENS} WHERE tokens IN (?3, ?4) AND {_LIES_INSIDE}", ends
+        )
+        if not begin:
+            larger = 0
+        elif most > least:
+            met = sum(row[1] == most for row in rows)
+            larger = begin + met - sum(row[1] == most for row in equal)
+        else:
+            count = f"SELECT count(*) {_BY_TOKENS} WHERE tokens > ?3 AND {_LIES_INSIDE}"
+            larger = self._all(count, ends[:3])[0][0]
+        among = [row for row in rows if least < row[1] < most]
+        return larger, sorted(among + equal, key=lambda row: -row[1])
 
-    def _around(
-        self, window: Window, first: int, last: int, sample: list[int], cut: list[_Row]
-    ) -> tuple[int, list[_Row]]:
-        """Sessions that hold the `first` up to, not including, the `last` by tokens, with all that
-        equal any of them; before that, how many are larger than these."""
-        sample.sort(reverse=True)
-        slack = 2 * isqrt(len(sample)) + 1
-        high = max(0, first - len(cut)) // ONE_IN - slack
-        low = last // ONE_IN + slack
-        most = sample[high] if 0 <= high < len(sample) else LARGEST
-        least = sample[low] if low < len(sample) else 0
-        for span in ((least, most), (0, LARGEST)):
-            larger, encoded = self._all(_BETWEEN, (*window, *span))[0]
-            rows = msgspec.json.decode(encoded, type=list[_Row])
-            among = [row for row in cut if row[1] <= span[1]]
-            passed = larger + len(cut) - len(among)
-            if passed <= first and (larger + len(rows) >= last or not span[0]):
-                break
-        return passed, rows + among
+    def _way(self, active: int, last: int) -> str:
+        """In the order of tokens, passing over what lies outside, or by time, to be put in order:
+        what is quicker depends on how many there are, and how many are wanted."""
+        sessions = self._all("SELECT coalesce(max(session), 0) FROM session_totals")[0][0]
+        by_tokens = last * sessions <= self._worth * active * active
+        return _BY_TOKENS if by_tokens else _BY_TIME
 
     def _cut(
         self, ends: list[tuple[int, int]], window: Window, least: int

@@ -12,6 +12,7 @@ plugins bring.
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -62,6 +63,8 @@ def main(
     except BrokenPipeError:
         _silence(sys.stdout)
         return EXIT_BROKEN_PIPE
+    if argv is None:
+        gc.freeze()  # the process ends with this: nobody need look through it for garbage
     return code
 
 

@@ -22,6 +22,7 @@ DAY_MS = 24 * HOUR_MS
 HOT_FILES = 1_000
 """So many of the files that changed last are looked at more often than the rest."""
 NOBODY = -1
+ROWS_AT_A_TIME = 512
 
 QUIET, WAITING, TOO_OLD, STUCK = range(4)
 """Nothing to read; to be read; older than the limit; could not be read, tried at the next look."""
@@ -90,7 +91,7 @@ class Catalog:
 
     def add(self, folder: int, name: bytes, *, read: int | None = None, done: int = 0) -> int:
         """A number for a file; `read` is its stamp when it was read, if it was, up to `done`."""
-        row = self._free.pop() if self._free else self._new_row()
+        row = self._free.pop() if self._free else self._new_rows()
         self.names[row] = name
         self.folder[row] = folder
         self._next[row], self._first[folder] = self._first[folder], row
@@ -146,14 +147,11 @@ class Catalog:
             if state in (WAITING, TOO_OLD) and self.names[row] is not None:
                 self._settle(row)
 
-    def as_seen(self, row: int, stat: os.stat_result) -> bool:
-        """True when `saw` would do nothing."""
-        stamp = stamp_of(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
-        return stamp == self.stamp[row] and self.state[row] != STUCK
-
-    def saw(self, row: int, stat: os.stat_result) -> None:
-        """A stat of the file: new, changed, or stuck and to be tried again; else nothing."""
-        stamp = stamp_of(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
+    def saw(self, row: int, stat: os.stat_result, stamp: int | None = None) -> None:
+        """A stat of the file, and its stamp if that is known: new, changed, or stuck and to be
+        tried again; else nothing."""
+        if stamp is None:
+            stamp = stamp_of(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
         if stamp != self.stamp[row]:
             self.notice(row, stat, stamp)
         elif self.state[row] == STUCK:
@@ -161,21 +159,28 @@ class Catalog:
             self._settle(row)
 
     def notice(self, row: int, stat: os.stat_result, stamp: int) -> None:
-        """The file is not what it was."""
-        if self.stamp[row]:
-            self._flags[row] |= _STIRRED
-        self._leave(row)
-        self.stamp[row], self._size[row] = stamp, stat.st_size
-        self._mtime_ms[row] = stat.st_mtime_ns // 1_000_000
-        self._enter(row, self._judged(row))
-        if self.state[row] == WAITING:
-            self._noticed.append(row)
-            self.changes += 1
-        if self._mtime_ms[row] >= self._clock.now_ms() - HOUR_MS:
+        """The file is not what it was, or is seen for the first time."""
+        mtime_ms = stat.st_mtime_ns // 1_000_000
+        if stamp == self._read[row] and not self.stamp[row] and self.state[row] == QUIET:
+            self.stamp[row], self._size[row] = stamp, stat.st_size  # read to its end before
+            self._mtime_ms[row] = mtime_ms
+        else:
+            self._change(row, stat.st_size, mtime_ms, stamp)
+        if mtime_ms >= self._clock.now_ms() - HOUR_MS:
             self._hot.pop(row, None)
             self._hot[row] = None
             if len(self._hot) > HOT_FILES:
                 del self._hot[next(iter(self._hot))]
+
+    def _change(self, row: int, size: int, mtime_ms: int, stamp: int) -> None:
+        if self.stamp[row]:
+            self._flags[row] |= _STIRRED
+        self._leave(row)
+        self.stamp[row], self._size[row], self._mtime_ms[row] = stamp, size, mtime_ms
+        self._enter(row, self._judged(row))
+        if self.state[row] == WAITING:
+            self._noticed.append(row)
+            self.changes += 1
 
     def hot(self) -> list[int]:
         """Files that changed within the hour, at most `HOT_FILES`."""
@@ -254,15 +259,18 @@ class Catalog:
             self._done[row] = done
             self._enter(row, STUCK)
 
-    def _new_row(self) -> int:
-        self.names.append(None)
+    def _new_rows(self) -> int:
+        """Make room for more files, many at a time; the number of the first."""
+        first = len(self.names)
+        self.names.extend([None] * ROWS_AT_A_TIME)
         for column in (self.folder, self._next):
-            column.append(0)
+            column.frombytes(bytes(column.itemsize * ROWS_AT_A_TIME))
         for wide in (self.stamp, self._read, self._size, self._done, self._mtime_ms):
-            wide.append(0)
-        self.state.append(QUIET)
-        self._flags.append(0)
-        return len(self.names) - 1
+            wide.frombytes(bytes(wide.itemsize * ROWS_AT_A_TIME))
+        self.state.extend(bytes(ROWS_AT_A_TIME))
+        self._flags.extend(bytes(ROWS_AT_A_TIME))
+        self._free.extend(range(first + ROWS_AT_A_TIME - 1, first, -1))
+        return first
 
     def _settle(self, row: int) -> None:
         """Say anew whether the file waits."""

@@ -7,6 +7,7 @@ a name that is missing from a whole listing means a file that has gone.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -17,6 +18,8 @@ from instar_tokenledger.usage import TokenSource
 
 ENTRIES_A_SLICE = 100
 """How many directory entries are looked at between two calls of `pause`."""
+_ENCODING, _HOW = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+"""What `os.fsencode` asks for anew each time."""
 
 
 class Listing(msgspec.Struct, kw_only=True):
@@ -111,7 +114,7 @@ def error_name(error: Exception) -> str:
 
 
 def _sort_in(source: TokenSource, entry: os.DirEntry[str], prefix: bytes, listing: Listing) -> None:
-    name = os.fsencode(entry.name)
+    name = entry.name.encode(_ENCODING, _HOW)
     try:
         if entry.is_dir(follow_symlinks=False):
             if source.descends(prefix + name):

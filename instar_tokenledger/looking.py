@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from instar_host.clock import Clock
 from instar_host.store.files import Root
-from instar_tokenledger.catalog import Catalog, stamp_of
+from instar_tokenledger.catalog import STUCK, Catalog, stamp_of
 from instar_tokenledger.discover import Listing, error_name, list_folder
 from instar_tokenledger.trees import Folder, Tree, nested, stamp_of_folder
 from instar_tokenledger.usage import TokenSource
@@ -250,28 +250,24 @@ class Look:
     def _look_at_files(self, catalog: Catalog) -> Iterator[None]:
         """What `_look_at` does, for every file: most are as they were."""
         self.seen = 0
-        lstat, names, in_folder, is_as_seen = (
-            os.lstat,
-            catalog.names,
-            catalog.folder,
-            catalog.as_seen,
-        )
-        folders = self._folders
+        lstat, folders, in_folder = os.lstat, self._folders, catalog.folder
+        names, stamps, states = catalog.names, catalog.stamp, catalog.state
         for begin in range(0, len(names), FILES_A_SLICE):
             self._pause()
             for row in range(begin, min(begin + FILES_A_SLICE, len(names))):
-                name = names[row]
-                if name is None:
-                    continue
-                folder = folders[in_folder[row]]
-                if folder is None or not folder.readable:
+                name, folder = names[row], folders[in_folder[row]]
+                if name is None or folder is None or not folder.readable:
                     continue
                 try:
                     found = lstat(folder.path + name)
                 except OSError as error:
                     self._could_not(row, folder, error)
                     continue
-                self.seen += is_as_seen(row, found) or self._met(row, folder, found)
+                stamp = stamp_of(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
+                if stamp == stamps[row] and states[row] != STUCK:
+                    self.seen += 1
+                else:
+                    self.seen += self._met(row, folder, found, stamp)
             yield
 
     def _look_at(self, row: int) -> None:
@@ -293,13 +289,15 @@ class Look:
         else:
             self._failed(error_name(error))
 
-    def _met(self, row: int, folder: Folder, found: os.stat_result) -> bool:
+    def _met(
+        self, row: int, folder: Folder, found: os.stat_result, stamp: int | None = None
+    ) -> bool:
         """True when there is a file still."""
         if not modes.S_ISREG(found.st_mode):
             folder.stamp = 0
             self._drop(row)
             return False
-        self._catalog.saw(row, found)
+        self._catalog.saw(row, found, stamp)
         return True
 
     def _look_at_path(self, tree: Tree, path: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from instar_host.testing import START_MS, FakeClock
-from instar_tokenledger.catalog import DAY_MS, HOUR_MS, QUIET, Catalog, stamp_of
+from instar_tokenledger.catalog import DAY_MS, HOUR_MS, QUIET, ROWS_AT_A_TIME, Catalog, stamp_of
 from instar_tokenledger.looking import LIST_ALL_S, Look
 from instar_tokenledger.sources.claude_code import claude_code
 
@@ -151,7 +152,7 @@ def test_numbers_of_gone_files_are_given_again(clock: FakeClock) -> None:
         row = catalog.add(folder, b"%d" % i)
         catalog.saw(row, stat(ctime_ns=i + 1))
         catalog.drop(row)
-    assert len(catalog.names) == 1
+    assert len(catalog.names) == ROWS_AT_A_TIME
 
 
 def test_looks_find_what_is_new_changed_and_gone(disk: Disk) -> None:
@@ -207,6 +208,38 @@ def test_a_look_can_be_left_at_any_slice_and_gone_on_with(disk: Disk) -> None:
     assert len(found) == 300
     assert "-new/late.jsonl" in found
     assert "-7/7.jsonl" not in found
+
+
+def test_folders_that_are_renamed_while_they_are_listed(disk: Disk, clock: FakeClock) -> None:
+    """T16: what another folder of that name holds is found by the next look, whichever of the two
+    was listed."""
+    clock.set(time.time_ns() // 1_000_000 + DAY_MS)
+    for session in range(20):
+        disk.write(f"p/s{session:02d}/subagents/agent-old.jsonl")
+    look = disk.look.everything()
+    next(look)
+    (disk.root / "p").rename(disk.root / "q")
+    for session in range(20):
+        disk.write(f"p/s{session:02d}/subagents/agent-new.jsonl")
+    for _ in look:
+        pass
+    names = set(disk.taken()) | set(disk.looked())
+    for session in range(20):
+        assert f"p/s{session:02d}/subagents/agent-new.jsonl" in names
+        assert f"q/s{session:02d}/subagents/agent-old.jsonl" in names
+
+
+@pytest.mark.parametrize("levels", ["p", "p/s", "p/s/subagents"])
+def test_a_folder_that_became_a_link_is_no_folder(disk: Disk, levels: str, tmp_path: Path) -> None:
+    """T11: what lies behind it is not looked at any more, and the link is counted."""
+    disk.write("p/s/subagents/agent-a.jsonl")
+    assert disk.looked() == ["p/s/subagents/agent-a.jsonl"]
+    (disk.root / levels).rename(tmp_path / "elsewhere")
+    (disk.root / levels).symlink_to(tmp_path / "elsewhere")
+    disk.looked()
+    assert (disk.look.seen, disk.look.errors) == (0, {"symlink": 1})
+    assert disk.looked() == []
+    assert (disk.look.seen, disk.look.errors) == (0, {"symlink": 1})
 
 
 def test_paths_that_a_watch_tells_are_found_whatever_they_are(disk: Disk) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from instar_host.errors import ConfigError, InstarError, reason
 from instar_host.records import HostContext
-from instar_host.store import sqlite
+from instar_host.store import ballast, sqlite
 from instar_host.store.errors import MissingStore, StoreError, shown
 from instar_tokenledger import journal, retention
 from instar_tokenledger.committed import Committed
@@ -197,10 +197,31 @@ class LedgerService:
                 more = retention.prune(connection, detail_days, self._host.clock.now_ms(), go_on)
                 if journal.is_too_long(connection, journal.LONG_LOG_BYTES):
                     journal.cut(connection)
+                ballast.keep(connection.filename)
             except TROUBLE as error:
                 self._troubled(error)
                 raise
             return more
+
+    def make_room(self, detail_days: int, go_on: Callable[[], bool]) -> bool:
+        """After a full disk: let go of old detail in the room that the ballast took up. False
+        where there is no ballast, or no detail is to be let go of.
+
+        Raises as `step` does.
+        """
+        with self._lock:
+            if not (detail_days and ballast.give_up(ledger_path(self._host.state_dir))):
+                return False
+            try:
+                self._opened()
+                if self._ledger is not None:
+                    connection = self._ledger.connection
+                    retention.prune(connection, detail_days, self._host.clock.now_ms(), go_on)
+                    journal.cut(connection)
+            except TROUBLE as error:
+                self._troubled(error)
+                raise
+            return True
 
     def note_watch(self, state: str) -> None:
         """How the watch fares, for the status."""

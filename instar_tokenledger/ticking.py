@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from instar_host.errors import InstarError
 from instar_host.records import TickControl
+from instar_host.store.diagnosis import classify
 from instar_tokenledger import cadence
 from instar_tokenledger.cadence import Pulse
 from instar_tokenledger.config import LedgerSettings
@@ -62,6 +63,8 @@ class LedgerTick:
         except InstarError:
             raise
         except TROUBLE as error:
+            if classify(error) == "full":
+                self._make_room(settings, control.stopping)
             raise InstarError(f"the ledger cannot be written: {error}") from error
         self._watch.keep(self._service.roots if settings.watch else [])
         self._service.note_watch(self._watch.state)
@@ -127,14 +130,27 @@ class LedgerTick:
         if not (due or self._untidy or settings.detail_days != self._service.health.detail_days):
             return
 
+        self._tidied_at_s = began_s
+        self._untidy = True  # stays so where it fails: the next tick tries again
+        self._untidy = self._service.tidy(settings.detail_days, self._going_on(settings, stopping))
+
+    def _make_room(self, settings: LedgerSettings, stopping: Callable[[], bool]) -> None:
+        """The next tick finds the room, or says once more that there is none."""
+        with contextlib.suppress(*TROUBLE):
+            self._service.make_room(settings.detail_days, self._going_on(settings, stopping))
+
+    def _going_on(
+        self, settings: LedgerSettings, stopping: Callable[[], bool]
+    ) -> Callable[[], bool]:
+        """Asked between two steps of letting go, for at most as long as a scan may take."""
+        began_s = self._clock.monotonic_s()
+
         def go_on() -> bool:
             self._pace()
             spent_s = self._clock.monotonic_s() - began_s
             return not stopping() and spent_s < settings.max_scan_ms / 1000
 
-        self._tidied_at_s = began_s
-        self._untidy = True  # stays so where it fails: the next tick tries again
-        self._untidy = self._service.tidy(settings.detail_days, go_on)
+        return go_on
 
     def _waiting(self) -> bool:
         progress = self._service.health.progress

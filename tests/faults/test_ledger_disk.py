@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
 import pytest
 
-from benchmarks.corpus import Corpus, build
+from benchmarks.corpus import START_MS, Corpus, build
+from instar_host.errors import InstarError
+from instar_host.store import ballast
 from instar_host.store.errors import ReadOnlyStore, StoreError
 from instar_host.testing import MakeHost
 from instar_tokenledger.ingest import Budget
@@ -29,6 +31,7 @@ from tests.faults.ledgers import (
 from tests.faults.vfs import FaultyVFS, Operation, RecordingVFS
 from tests.tokenledger.disk_faults import NOBODY, without_privileges
 from tests.tokenledger.homes import EVER, SESSION, LedgerHome, said, true_answers
+from tests.tokenledger.test_age_window import CONTROL, a_tick, settings
 
 STEPS = 12
 Fault = tuple[Operation, type[apsw.Error]]
@@ -181,6 +184,54 @@ def test_a_full_disk_is_reported_and_waited_out(home: LedgerHome) -> None:
         assert home.summary()["eventCount"] == 1
     home.scan()
     home.assert_true()
+
+
+@pytest.fixture
+def small_disk(home: LedgerHome) -> Iterator[Path]:
+    """The ledger's folder as a file system of 24 MiB; needs root."""
+    disk = Path(home.database).parent
+    disk.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    yield disk
+    home.service.close()
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave no room at all."""
+    with suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.faults
+def test_on_a_full_disk_old_detail_can_be_let_go_of(home: LedgerHome, small_disk: Path) -> None:
+    """D5: the ballast makes the room in which a person who asks for it gets rid of old detail;
+    then reading goes on, and no total changes."""
+    year_later_ms = START_MS + 365 * 86_400_000
+    home.write("projects/a/old.jsonl", *(said(f"m{i}", f"r{i}") for i in range(4_000)))
+    home.write(SESSION, said("new", "new", ts=year_later_ms))
+    tick = a_tick(home)
+    tick.run(CONTROL)
+    before = home.summary()
+    ballast_at = Path(home.database + ballast.SUFFIX)
+    assert ballast_at.exists()
+    fill(small_disk)
+    more = [said(f"n{i}", f"s{i}", ts=year_later_ms + i) for i in range(3_000)]
+    home.write("projects/a/more.jsonl", *more)
+    with pytest.raises(InstarError, match="full"):
+        tick.run(CONTROL)
+    assert ballast_at.exists()  # nobody asked for it: all detail is kept
+    settings(home, detailDays=30)
+    with pytest.raises(InstarError, match="full"):
+        tick.run(CONTROL)
+    assert not ballast_at.exists()
+    assert home.summary() == before
+    for _ in range(3):
+        tick.run(CONTROL)
+    assert home.summary()["eventCount"] == before["eventCount"] + len(more)
 
 
 @pytest.mark.faults

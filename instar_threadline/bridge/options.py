@@ -5,7 +5,7 @@ reference.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from instar_host.errors import ConfigError
 from instar_host.settings import Settings
+from instar_threadline.bridge.machine_zone import MachineZone
 from instar_threadline.bridge.outbox import Limits
 from instar_threadline.bridge.policy import Notify, QuietHours
 from instar_threadline.bridge.topics import Budget
@@ -82,7 +83,7 @@ class BridgeOptions(Settings, frozen=True, kw_only=True):
     def zone(self) -> tzinfo:
         """The time zone; this machine's own when none is named. Raises ConfigError."""
         if not self.time_zone:
-            return datetime.now(UTC).astimezone().tzinfo or UTC
+            return MachineZone()
         try:
             return ZoneInfo(self.time_zone)
         except (KeyError, ValueError, OSError):

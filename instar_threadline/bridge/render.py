@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Literal
 
 from msgspec import Struct
@@ -281,13 +281,21 @@ def _document(entry: Entry, layout: Layout) -> Document:
 
 
 def _stamp(at_ms: int, layout: Layout) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, layout.zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+    return _local(at_ms, layout).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def _clock(at_ms: int, layout: Layout) -> str:
-    then = datetime.fromtimestamp(at_ms / 1000, layout.zone)
-    now = datetime.fromtimestamp(layout.now_ms / 1000, layout.zone)
+    then, now = _local(at_ms, layout), _local(layout.now_ms, layout)
     return then.strftime("%H:%M" if then.date() == now.date() else "%Y-%m-%d %H:%M")
+
+
+def _local(at_ms: int, layout: Layout) -> datetime:
+    """The peer chooses the instant: at an edge of the calendar it may have no local time."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    try:
+        return at.astimezone(layout.zone)
+    except (OverflowError, ValueError, OSError):
+        return at
 
 
 class _Canvas:

@@ -21,6 +21,8 @@ BACK_OFF_LIMIT_MS = 300_000
 PAUSE_FIRST_MS = 300_000
 PAUSE_LIMIT_MS = 3_600_000
 TOPICS_BLOCKED_MS = 900_000
+LONGEST_WAIT_MS = 8 * 24 * 3600 * 1000
+"""No pause is longer: the longest is Telegram's, of a week."""
 SUSPECT_MS = 120_000
 """How long after an unclear attempt a late copy of it is looked for."""
 
@@ -65,7 +67,9 @@ class TargetState(Struct, kw_only=True):
 
     def wait_ms(self, now_ms: int, pace: Pace) -> int:
         """Milliseconds until the next operation is allowed; 0 is now."""
-        until = max(self.blocked_until_ms, self.paused_until_ms)
+        until = max(
+            _plausible(self.blocked_until_ms, now_ms), _plausible(self.paused_until_ms, now_ms)
+        )
         recent = self.instants(now_ms)
         if recent:
             until = max(until, recent[-1] + pace.gap_ms)
@@ -133,6 +137,13 @@ class TargetState(Struct, kw_only=True):
     def saw(self, message_id: int) -> None:
         """An id of this chat."""
         self.high_message_id = max(self.high_message_id, message_id)
+
+
+def _plausible(until_ms: int, now_ms: int) -> int:
+    """0 for an instant that nothing can have asked for: the clock was far ahead, and was put
+    back.
+    """
+    return until_ms if until_ms - now_ms <= LONGEST_WAIT_MS else 0
 
 
 _COLUMNS = tuple(TargetState.__struct_fields__)

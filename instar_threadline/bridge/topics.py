@@ -200,8 +200,11 @@ class Topics:
 
     def _within_budget(self, target: str, agent: str) -> bool:
         db = self._outbox.connection
-        since = self._outbox.clock.now_ms() - self._budget.window_ms
-        db.execute("DELETE FROM opening WHERE target = ? AND at_ms <= ?", (target, since))
+        now_ms, window_ms = self._outbox.clock.now_ms(), self._budget.window_ms
+        db.execute(
+            "DELETE FROM opening WHERE target = ? AND at_ms NOT BETWEEN ? AND ?",
+            (target, now_ms - window_ms + 1, now_ms + window_ms),  # later: the clock was put back
+        )
         found = db.execute(
             "SELECT count(*), count(*) FILTER (WHERE agent = ?) FROM opening WHERE target = ?",
             (agent, target),

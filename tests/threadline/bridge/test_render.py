@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta, timezone
 from typing import Any
 
 import msgspec
@@ -259,3 +259,17 @@ def test_topic_names_end_with_the_fingerprint(local: str, remote: str, subject: 
     assert 0 < len(name) <= 96
     assert name.endswith(" · a1b2c3d4")
     assert "\n" not in name
+
+
+@pytest.mark.parametrize("at_ms", [-62_135_596_800_000, 253_402_300_799_999])
+@pytest.mark.parametrize("zone", [timezone(timedelta(hours=h)) for h in (-12, 14)])
+@pytest.mark.parametrize("history", [True, False])
+@pytest.mark.parametrize("text", ["hello", "x " * 20_000])
+def test_a_peer_cannot_date_a_message_so_that_it_cannot_be_shown(
+    at_ms: int, zone: timezone, history: bool, text: str
+) -> None:
+    """The first and the last instant of the calendar are shown in every zone: in UTC where they
+    have no local time. Such a message stopped the whole chat.
+    """
+    shown = render([entry(text, at_ms=at_ms, history=history)], Layout(now_ms=NOW, zone=zone))
+    assert shown

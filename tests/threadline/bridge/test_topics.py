@@ -12,6 +12,8 @@ from tests.threadline.bridge.world import World
 
 pytest_plugins = ["instar_host.testing"]
 
+DAY_MS = 24 * 3600 * 1000
+
 
 def only_topic(world: World) -> int:
     (topic,) = world.api.group.topics
@@ -127,3 +129,31 @@ def test_a_migrated_group_is_followed(world: World) -> None:
     world.run()
     assert "one" in world.shown(-100999)
     assert "two" in world.shown(-100999)
+
+
+def test_a_clock_that_was_put_back_gives_the_budget_back(state_dir: Path) -> None:
+    """Topics opened at instants that have not come yet do not use up the budget until then."""
+    world = World(state_dir, budget=Budget(per_agent=1, total=1))
+    world.clock.set(world.clock.now_ms() + 10 * 365 * DAY_MS)
+    world.say("from the future", "t1")
+    world.run()
+    world.clock.set(world.clock.now_ms() - 10 * 365 * DAY_MS)
+    world.say("now", "t2")
+    world.run()
+    assert len(world.api.group.topics) == 2
+    assert world.counter("over-budget") == 0
+    world.close()
+
+
+def test_a_pause_under_a_clock_far_ahead_ends_with_it(world: World) -> None:
+    """A pause that began under a clock far ahead does not last until then; one of a week does."""
+    world.say()
+    world.pull()
+    ahead_ms = 10 * 365 * DAY_MS
+    with world.outbox.transaction() as db:
+        db.execute("UPDATE target SET blocked_until_ms = ?", (world.clock.now_ms() + 7 * DAY_MS,))
+    assert world.worker.step() == 7 * DAY_MS / 1000
+    with world.outbox.transaction() as db:
+        db.execute("UPDATE target SET blocked_until_ms = ?", (world.clock.now_ms() + ahead_ms,))
+    world.run(60)
+    assert "hello" in world.shown()

@@ -2,8 +2,8 @@
 
 Promises to be called inside a transaction and to leave the tables as they would be had the same
 rows come in any other batches and transactions. A message that is there already, with the same
-content, is not counted twice; one that says something else under the same identity is shown, flagged. A message
-that does not verify never stands in the way of one that does.
+content, is not counted twice; one that says something else under the same identity is shown,
+flagged. A message that does not verify never stands in the way of one that does.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ import apsw
 from instar_host.store.sqlite import Migration
 
 APPLICATION_ID = 0x1A57_71DE
-GENERATION = 2
+GENERATION = 3
 IDS_A_MS = 64
 
 FTS_HASH_BYTES = 64 << 20

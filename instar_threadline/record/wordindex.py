@@ -1,9 +1,10 @@
 """The text index: filled from the index, piece by piece, on a thread of its own.
 
 Promises that a text is in it once, whatever happens in between, and that a text index of another
-filling of the index is thrown away. The work is one or two SQL statements a piece, which run
-outside the interpreter's lock and outside the index's write lock, beside the reading of the next
-lines. A damaged database is set aside and filled anew: it is disposable.
+filling of the index is thrown away. The work is a few SQL statements a piece, which run outside the
+interpreter's lock and outside the index's write lock, beside the reading of the next lines; the
+texts of a piece pass through memory in between. A damaged database is set aside and filled anew: it
+is disposable.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 import apsw
+import msgspec
 
 from instar_host.store.errors import CorruptStore, ForeignDatabase, NewerSchema
 from instar_host.store.quarantine import quarantine
 from instar_host.store.sqlite import Migration, close_writer, open_writer
 from instar_threadline.record import schema
+from instar_threadline.record.words import spread
 
 WORDS_ID = 0x1A57_71DF
 CACHE_KIB = 128_000
@@ -28,16 +31,25 @@ that."""
 
 PIECE_ROWS = 20_000
 
-_FILL = (
-    "INSERT INTO words(rowid, text) SELECT p.place, coalesce(m.folded, lower(m.text))"
-    " FROM rows.places p CROSS JOIN rows.messages m ON m.id = p.id"
-    " WHERE p.place > ? AND p.place <= ? ORDER BY p.place"
+PIECE_BYTES = 32 << 20
+"""Of lines of the log, so that a piece of long messages fits into memory, too."""
+
+_SIZE = (
+    "SELECT sum(m.length) FROM rows.{table} t CROSS JOIN rows.messages m ON m.id = t.id"
+    " WHERE t.{number} > ? AND t.{number} <= ?"
 )
-_FILL_LATE = (
-    "INSERT INTO words(rowid, text) SELECT l.id + ?, coalesce(m.folded, lower(m.text))"
-    " FROM rows.late l CROSS JOIN rows.messages m ON m.id = l.id"
-    " WHERE l.n > ? AND l.n <= ? ORDER BY l.id"
+_TEXTS = (
+    "SELECT CAST(group_concat(coalesce(m.folded, lower(m.text)), char(0)) AS BLOB),"
+    " json_group_array(m.id) FROM rows.{table} t CROSS JOIN rows.messages m ON m.id = t.id"
+    " WHERE t.{number} > ? AND t.{number} <= ?"
 )
+"""In one row, and so in one call: a row at a time would pass the interpreter's lock to and fro. The
+rows are met, and so put together, in the order of their numbers."""
+
+_FILL = "INSERT INTO words(rowid, text) SELECT ? + key, value FROM json_each(?)"
+_FILL_LATE = "INSERT INTO words(rowid, text) SELECT ? + (value->>0), value->>1 FROM json_each(?)"
+
+_encode = msgspec.json.Encoder().encode
 
 
 class Words:
@@ -107,10 +119,13 @@ class Words:
             return False
         with _transaction(self._connection) as connection:
             if late_end > late:  # first: their rows are the lower ones
-                connection.execute(_FILL_LATE, (schema.late_row(0), late, late_end))
+                late_end, texts, ids = self._texts("late", "n", late, late_end)
+                pairs = sorted(zip(msgspec.json.decode(ids, type=list[int]), texts, strict=True))
+                connection.execute(_FILL_LATE, (schema.late_row(0), _encode(pairs).decode()))
                 schema.set_meta(connection, "late", late_end)
             if end > done:
-                connection.execute(_FILL, (done, end))
+                end, texts, _ = self._texts("places", "place", done, end)
+                connection.execute(_FILL, (done + 1, _encode(texts).decode()))
                 schema.set_meta(connection, "place", end)
         return True
 
@@ -119,6 +134,18 @@ class Words:
         done = schema.meta(self._connection, name)
         there = schema.rows(self._connection, last)[0][0] or 0
         return done, max(done, min(there, done + self._piece_rows))
+
+    def _texts(self, table: str, number: str, after: int, end: int) -> tuple[int, list[str], str]:
+        """(how far they go, texts as the text index holds them, ids of their messages) after a
+        number, up to `end` or until they are many bytes."""
+        size = _SIZE.format(table=table, number=number)
+        while end > after + 1:
+            if schema.rows(self._connection, size, (after, end))[0][0] <= PIECE_BYTES:
+                break
+            end = (after + end) // 2
+        query = _TEXTS.format(table=table, number=number)
+        joined, ids = schema.rows(self._connection, query, (after, end))[0]
+        return end, spread(joined).decode().split("\0"), ids
 
 
 @contextlib.contextmanager

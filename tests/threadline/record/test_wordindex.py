@@ -9,6 +9,7 @@ import apsw
 from instar_threadline.record import schema
 from instar_threadline.record.index import FILE_NAME, WORDS_FILE_NAME
 from instar_threadline.record.wordindex import Words, open_words
+from instar_threadline.record.words import expression
 from tests.threadline.logs import Seen, open_log, received
 
 
@@ -45,7 +46,8 @@ def test_a_text_is_taken_in_once(tmp_path: Path) -> None:
     for _ in range(2):
         connection = open_words(str(tmp_path / WORDS_FILE_NAME), lambda: 0)
         words = Words(connection, str(tmp_path / FILE_NAME), piece_rows=2)
-        found = schema.rows(connection, "SELECT rowid FROM words WHERE words MATCH 'wor'")
+        query = "SELECT rowid FROM words WHERE words MATCH ?"
+        found = schema.rows(connection, query, (expression("wor"),))
         assert [row[0] for row in found] == sorted({row[0] for row in found})
         assert len(found) == 6
         words.close()

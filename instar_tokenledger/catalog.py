@@ -23,6 +23,7 @@ HOT_FILES = 1_000
 """So many of the files that changed last are looked at more often than the rest."""
 NOBODY = -1
 ROWS_AT_A_TIME = 512
+"""Room in the columns is made for so many files at once."""
 
 QUIET, WAITING, TOO_OLD, STUCK = range(4)
 """Nothing to read; to be read; older than the limit; could not be read, tried at the next look."""

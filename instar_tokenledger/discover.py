@@ -60,8 +60,7 @@ def list_folder(
     """What lies in the folder `relative` (empty: the root itself). Never raises OSError."""
     listing = Listing()
     try:
-        descriptor = root.directory(relative)
-        listing.found = os.fstat(descriptor)
+        descriptor, listing.found = root.directory(relative)
     except (FileNotFoundError, NotADirectoryError, UnsafeFile):  # a link is no folder
         listing.gone = True
         return listing

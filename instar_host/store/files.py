@@ -37,8 +37,8 @@ class Root:
         """Open the directory `path`; raises `OSError` if it is missing or not a directory."""
         self.path = os.fsencode(path)
         self._fd = os.open(self.path, _DIR_FLAGS)
-        self._open: list[tuple[bytes, int]] = []
-        """Directories, each within the one before: name with a closing slash, descriptor."""
+        self._open: list[_Directory] = []
+        """Each within the one before."""
 
     def __enter__(self) -> Self:
         return self
@@ -61,17 +61,25 @@ class Root:
         parent, _, leaf = name.rpartition(b"/")
         if leaf in (b"", b".", b".."):
             raise UnsafeFile("outside", f"{shown(name)} does not name a file below its root.")
-        self._forget_renamed(parent)
-        return _open_leaf(leaf, self._directory(parent), self.path + b"/" + name)
+        directory = self._fd
+        if parent:
+            if self._open:
+                self._forget_renamed(name)
+            directory = self._go_to(parent + b"/").descriptor
+        return _open_leaf(leaf, directory, self.path + b"/" + name)
 
-    def directory(self, relative: AnyPath) -> int:
+    def directory(self, relative: AnyPath) -> tuple[int, os.stat_result]:
         """Return a descriptor of the directory `relative` (for `os.scandir`), empty: the root.
 
         It stays the root's, valid until the next call. A directory above it that was open already
-        may have another name by now: `os.fstat` tells which directory it is that was listed.
-        Raises as `open_regular` does.
+        may have another name by now: the stat, which is no newer than the descriptor, tells which
+        one it is. Raises as `open_regular` does.
         """
-        return self._directory(os.fsencode(relative))
+        name = os.fsencode(relative)
+        if not name:
+            return self._fd, os.fstat(self._fd)
+        opened = self._go_to(name + b"/")
+        return opened.descriptor, opened.found()
 
     def close(self) -> None:
         """Close the descriptors; a second call does nothing."""
@@ -80,51 +88,69 @@ class Root:
             os.close(self._fd)
             self._fd = -1
 
-    def _directory(self, relative: bytes) -> int:
-        if not relative:
-            return self._fd
-        wanted = relative + b"/"
-        while self._open and not wanted.startswith(self._open[-1][0]):
-            os.close(self._open.pop()[1])
-        above = self._open[-1][0] if self._open else b""
-        if len(above) < len(wanted):
-            self._descend(wanted, above)
-        return self._open[-1][1]
+    def _go_to(self, wanted: bytes) -> _Directory:
+        """Make the directory `wanted`, with its closing slash, the last that is open."""
+        while self._open:
+            last = self._open[-1]
+            if last.name == wanted:
+                return last
+            if wanted.startswith(last.name):
+                break
+            os.close(self._open.pop().descriptor)
+        return self._descend(wanted)
 
-    def _descend(self, wanted: bytes, above: bytes) -> None:
-        """Open what is missing of the way from `above`, which is open, to `wanted`."""
-        parts = wanted[len(above) : -1].split(b"/")
+    def _descend(self, wanted: bytes) -> _Directory:
+        """Open what is missing of the way to `wanted` from the last that is open."""
+        last = self._open[-1] if self._open else _Directory(b"", self._fd)
+        parts = wanted[len(last.name) : -1].split(b"/")
         if any(part in (b"", b".", b"..") for part in parts):
             raise UnsafeFile("outside", f"{shown(wanted[:-1])} leaves its root.")
-        current = self._open[-1][1] if self._open else self._fd
         whole = self.path + b"/" + wanted[:-1]
         for part in parts:
-            current = _open_directory(part, current, whole)
-            above += part + b"/"
-            self._open.append((above, current))
+            descriptor = _open_directory(part, last.descriptor, whole)
+            last = _Directory(last.name + part + b"/", descriptor)
+            self._open.append(last)
             if len(self._open) > _KEPT_DIRECTORIES:
-                os.close(self._open.pop(0)[1])
+                os.close(self._open.pop(0).descriptor)
+        return last
 
-    def _forget_renamed(self, relative: bytes) -> None:
-        """Close what is open if a name on the way to `relative` means another directory now."""
-        wanted = relative + b"/"
-        for name, descriptor in reversed(self._open):
-            if wanted.startswith(name):
-                if not self._still_there(name[:-1], descriptor):
+    def _forget_renamed(self, wanted: bytes) -> None:
+        """Close what is open if a name on the way to `wanted` means another directory now."""
+        for opened in reversed(self._open):
+            if wanted.startswith(opened.name):
+                if not self._still_there(opened):
                     self._forget()
                 return
 
-    def _still_there(self, name: bytes, descriptor: int) -> bool:
+    def _still_there(self, opened: _Directory) -> bool:
         try:
-            named = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            named = os.stat(opened.name[:-1], dir_fd=self._fd, follow_symlinks=False)
         except OSError:
             return False
-        found = os.fstat(descriptor)
-        return (named.st_dev, named.st_ino) == (found.st_dev, found.st_ino)
+        found = opened.found()
+        return named.st_ino == found.st_ino and named.st_dev == found.st_dev
 
     def _forget(self) -> None:
         while self._open:
-            os.close(self._open.pop()[1])
+            os.close(self._open.pop().descriptor)
+
+
+class _Directory:
+    """A directory that is kept open."""
+
+    __slots__ = ("_found", "descriptor", "name")
+
+    def __init__(self, name: bytes, descriptor: int) -> None:
+        self.name = name
+        """Below the root, with a closing slash."""
+        self.descriptor = descriptor
+        self._found: os.stat_result | None = None
+
+    def found(self) -> os.stat_result:
+        """What it was when that was first asked."""
+        if self._found is None:
+            self._found = os.fstat(self.descriptor)
+        return self._found
 
 
 def open_regular(path: AnyPath) -> int:

@@ -21,6 +21,7 @@ from instar_host.errors import InstarError, reason
 from instar_host.records import HostContext, TickControl
 from instar_host.store.errors import MissingStore, StoreError
 from instar_threadline.bridge import bindings, status
+from instar_threadline.bridge.bindings import BindingsFile
 from instar_threadline.bridge.connection import Connection, find_connection
 from instar_threadline.bridge.feed import LogFeed
 from instar_threadline.bridge.intake import Audience, Intake, message_of_row
@@ -50,7 +51,6 @@ FEED_TICK = "threadline-bridge-feed"
 SEND_TICK = "threadline-bridge-send"
 SINKS_TICK = "threadline-bridge-sinks"
 NO_CHAT_RETRY_S = 60.0
-EXPORT_EVERY_S = 5.0
 NOT_CONFIGURED = (
     "no bot is configured: set INSTAR_TELEGRAM_TOKEN and INSTAR_TELEGRAM_CHAT_ID, or see"
     " docs/telegram.md"
@@ -99,7 +99,9 @@ class Bridge:
         self._can: frozenset[str] = frozenset()
         self._closed = False
         self._close_client: Callable[[], None] = lambda: None
-        self._exported = (-1, 0.0)
+        self._bindings = BindingsFile(
+            around.host.state_dir / bindings.FILE, CHAT_TARGET, around.host.clock
+        )
 
     def feed(self, control: TickControl) -> float | None:
         """Take in what the log has; the tick of the feed."""
@@ -116,14 +118,14 @@ class Bridge:
     def send(self, control: TickControl) -> float | None:
         """Work for the chat until it has to wait; the tick of the worker."""
         parts = self.open()
-        self._export(parts)
+        self._bindings.bring_up_to_date(parts.topics)
         chat = self._chat(parts)
         if chat is None:
             return NO_CHAT_RETRY_S
         while not control.stopping() and not self._closed:
             wait_s = chat.step()
             if wait_s > 0:
-                self._export(parts)
+                self._bindings.bring_up_to_date(parts.topics)
                 return wait_s
         return None
 
@@ -159,7 +161,7 @@ class Bridge:
     def status(self) -> BridgeStatus:
         """How the bridge fares; read from the file when another process keeps it."""
         settings, broken = self.settings.current()
-        found = tuple(self.problems.values()) or self._configured()
+        found = tuple(filter(None, (*self.problems.values(), self.damage))) or self._configured()
         problems = (*found, broken) if broken else found
         about = status.About(
             enabled=settings.enabled,
@@ -185,6 +187,11 @@ class Bridge:
         """The chat's worker; None when no bot is configured."""
         return self._chat(self.open())
 
+    @property
+    def damage(self) -> str:
+        """Why topics that exist may be unknown; empty when they are not."""
+        return self._bindings.problem
+
     def close(self) -> None:
         """Close what is open; a call that is under way ends as unclear and is resolved next
         time.
@@ -194,9 +201,9 @@ class Bridge:
             parts, self._parts = self._parts, None
         if parts is not None:
             try:
-                self._export(parts, force=True)
+                self._bindings.bring_up_to_date(parts.topics, at_once=True)
             except TROUBLE as error:
-                self.problems["bindings"] = reason(error)
+                self.problems["database"] = reason(error)
             parts.outbox.close()
             self._close_client()
 
@@ -263,7 +270,7 @@ class Bridge:
             notify=self._options.notify,
             human_names=self._options.human_names,
         )
-        self._import(topics)
+        self._bindings.take_over(topics)
         feed = LogFeed(self.host.state_dir, self.keyring)
         return _Parts(outbox=outbox, topics=topics, intake=intake, feed=feed, sinks=sinks)
 
@@ -367,31 +374,6 @@ class Bridge:
             )
         except telegram.BadConnection as error:
             raise InstarError(f"{connection.origin}: {error}") from None
-
-    def _import(self, topics: Topics) -> None:
-        path = self.host.state_dir / bindings.FILE
-        try:
-            for binding in bindings.read(path, CHAT_TARGET, self.host.clock.now_ms()):
-                topics.adopt(binding)
-        except bindings.BindingsFileError as error:
-            self.problems["bindings"] = str(error)
-
-    def _export(self, parts: _Parts, *, force: bool = False) -> None:
-        """Write the bindings file when it is stale, and not at every message."""
-        version, at_s = self._exported
-        now_s = self.host.clock.monotonic_s()
-        if parts.topics.version == version or (now_s - at_s < EXPORT_EVERY_S and not force):
-            return
-        version = parts.topics.version
-        try:
-            bindings.write(self.host.state_dir / bindings.FILE, parts.topics.all(CHAT_TARGET))
-        except bindings.BindingsFileError as error:
-            self.problems["bindings"] = str(error)
-        except OSError as error:
-            self.problems["bindings"] = f"the bindings file cannot be written: {error.strerror}"
-        else:
-            self.problems.pop("bindings", None)
-        self._exported = (version, now_s)
 
 
 def _spread() -> float:

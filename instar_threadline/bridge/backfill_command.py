@@ -17,8 +17,9 @@ import msgspec
 from instar_host.errors import InstarError, UsageError
 from instar_host.remote import RemoteHost
 from instar_threadline.bridge import backfill, routes
+from instar_threadline.bridge.assembly import CHAT_TARGET
 from instar_threadline.bridge.call import POLL_S, Call
-from instar_threadline.bridge.control import BackfillAnswer, BackfillRequest, require_no_damage
+from instar_threadline.bridge.control import BackfillAnswer, BackfillRequest
 from instar_threadline.bridge.status import BridgeStatus
 from instar_threadline.terminal import clean
 
@@ -47,7 +48,6 @@ def run(call: Call) -> int:
     with call.sender(PLANNED_WITHIN_S) as sender:
         if sender is None:
             call.bridge.open()
-            require_no_damage(call.bridge)
         plan = _ask_backfill(call, sender, msgspec.structs.replace(asked, dry_run=True))
         waiting = _history(_present(call, sender))
         _say_plan(call, plan, waiting)
@@ -138,8 +138,10 @@ def _follow(call: Call, sender: RemoteHost | None) -> int:
 
 
 def _history(status: BridgeStatus) -> int:
-    """How many messages of backfills wait, banners included."""
-    return sum(target.queued_history for target in status.targets)
+    """How many messages of backfills wait for the chat, banners included. A plugin's sink takes
+    its own in its own time, while a host runs.
+    """
+    return sum(t.queued_history for t in status.targets if t.name == CHAT_TARGET)
 
 
 def _present(call: Call, sender: RemoteHost | None) -> BridgeStatus:

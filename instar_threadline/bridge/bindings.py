@@ -18,12 +18,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from instar_host.clock import Clock
+from instar_host.errors import reason
 from instar_host.store.errors import StoreError
 from instar_host.store.files import ensure_private_dir, read_bounded, write_atomic
-from instar_threadline.bridge.topics import HUB_THREAD, Binding
+from instar_threadline.bridge.topics import HUB_THREAD, Binding, Topics
 
 FILE = "threadline/telegram-bridge-bindings.json"
 MAX_BYTES = 16 << 20
+WRITE_EVERY_S = 5.0
 
 
 class BindingsFileError(Exception):
@@ -79,6 +82,49 @@ def write(path: Path, bindings: Iterable[Binding]) -> None:
     body = json.dumps({"version": 1, "bindings": shown}, indent=2, ensure_ascii=False)
     ensure_private_dir(path.parent)
     write_atomic(path, body.encode("utf-8", "replace"))
+
+
+class BindingsFile:
+    """Keeps the file and one target's bindings alike, both ways. One thread at a time."""
+
+    def __init__(self, path: Path, target: str, clock: Clock) -> None:
+        self._path = path
+        self._target = target
+        self._clock = clock
+        self._written = (-1, 0.0)
+        self.problem = ""
+        """What keeps them from being alike; empty when nothing does."""
+
+    def take_over(self, topics: Topics) -> None:
+        """Adopt what only the file knows."""
+        try:
+            for binding in read(self._path, self._target, self._clock.now_ms()):
+                topics.adopt(binding)
+        except BindingsFileError as error:
+            self.problem = str(error)
+        else:
+            self.problem = ""
+
+    def bring_up_to_date(self, topics: Topics, *, at_once: bool = False) -> None:
+        """Write the file when it is stale, and not at every message. After a problem it is read
+        first: whoever mended it knew topics that nobody else knows.
+        """
+        version, at_s = self._written
+        now_s = self._clock.monotonic_s()
+        if not at_once and now_s - at_s < WRITE_EVERY_S:
+            return
+        if self.problem:
+            self.take_over(topics)
+        elif topics.version == version:
+            return
+        version = topics.version
+        try:
+            write(self._path, topics.all(self._target))
+        except BindingsFileError as error:
+            self.problem = str(error)
+        except (OSError, StoreError) as error:
+            self.problem = f"the bindings file cannot be written: {reason(error)}"
+        self._written = (version, now_s)
 
 
 def _entries(path: Path) -> list[Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from instar_host.errors import InstarError, UsageError
 from instar_threadline.bridge import backfill, mutes
@@ -18,8 +18,9 @@ from instar_threadline.bridge.assembly import CHAT_TARGET, SEND_TICK, Bridge
 from instar_threadline.bridge.backfill import Known, Ledger, Plan, ThreadPlan
 from instar_threadline.bridge.bindings import FILE as BINDINGS_FILE
 from instar_threadline.bridge.feed import LogFeed, MessageFeed
+from instar_threadline.bridge.intake import Admission, Admitted, Intake
 from instar_threadline.bridge.redact import redact
-from instar_threadline.bridge.render import Layout, topic_name
+from instar_threadline.bridge.render import Layout
 from instar_threadline.bridge.rows import Row, key_of
 from instar_threadline.bridge.schema import HUB_LANE
 from instar_threadline.bridge.target import GROUP_PACE
@@ -133,15 +134,18 @@ class Control:
 
     def fill(self, request: BackfillRequest) -> BackfillAnswer:
         """Plan, and unless it is a dry run queue, the history of threads. Raises InstarError."""
-        plan = self._plan(request)
+        ledger = backfill.read_ledger(self._bridge.host.state_dir / backfill.LEDGER_FILE)
+        plan = self._plan(request, ledger)
         queued = 0
         if not request.dry_run:
+            require_no_damage(self._bridge)
+            self._adopt(ledger)
             for thread in plan.threads:
                 queued += self._queue(thread)
             self._wake()
         return _shown(plan, queued, dry_run=request.dry_run)
 
-    def _plan(self, request: BackfillRequest) -> Plan:
+    def _plan(self, request: BackfillRequest, ledger: Ledger) -> Plan:
         parts = self._bridge.open()
         since_ms = None
         if request.since:
@@ -150,7 +154,6 @@ class Control:
                 raise UsageError(
                     "since has to be an ISO 8601 instant, such as 2026-05-01T00:00:00Z"
                 )
-        ledger = self._adopted_ledger()
         seeded = backfill.seed_messages(request.seed, "seed") if request.seed is not None else []
         wanted = frozenset(request.threads)
         feed = LogFeed(self._bridge.host.state_dir, self._bridge.keyring)
@@ -164,16 +167,15 @@ class Control:
             ledger=ledger,
             layout=Layout(now_ms=self._bridge.host.clock.now_ms(), zone=self._bridge.zone),
             local_name=self._bridge.agent(),
-            only=request.threads,
+            only=tuple(dict.fromkeys(request.threads)),
             since_ms=since_ms,
             create=request.create,
         )
 
-    def _adopted_ledger(self) -> Ledger:
-        """The original's ledger; topics that only it knows become bindings."""
-        host, parts = self._bridge.host, self._bridge.open()
-        ledger = backfill.read_ledger(host.state_dir / backfill.LEDGER_FILE)
-        now_ms = host.clock.now_ms()
+    def _adopt(self, ledger: Ledger) -> None:
+        """Topics that only the original's ledger knows become bindings."""
+        parts = self._bridge.open()
+        now_ms = self._bridge.host.clock.now_ms()
         for thread_id, (topic_id, name) in ledger.topics.items():
             parts.topics.adopt(
                 Binding(
@@ -187,7 +189,6 @@ class Control:
                     topic_id=topic_id,
                 )
             )
-        return ledger
 
     def _queue(self, plan: ThreadPlan) -> int:
         """Queue one thread's history: posted ones are noted, the banner comes first, once."""
@@ -195,38 +196,45 @@ class Control:
         rules = parts.intake.rules()
         parts.intake.note_posted(plan.posted, CHAT_TARGET)
         queued = 0
+        opening: Admitted | None = None
         for start in range(0, len(plan.messages), BATCH):
             batch = plan.messages[start : start + BATCH]
-            admitted = parts.intake.admit(batch, rules, asked_for=True)
+            admission = parts.intake.admit(batch, rules, asked_for=True)
+            banner = opening is None
+            opening = opening or _opening(plan, admission, parts.intake)
             with parts.outbox.transaction():
-                if admitted and start == 0:
-                    self._announce(plan)
-                queued += parts.intake.enqueue(admitted, history=True)
+                if banner and opening is not None:
+                    lane = parts.intake.place(opening, asked_for=True)
+                    parts.outbox.add([self._banner(plan, lane)])
+                queued += parts.intake.enqueue(admission, history=True)
         return queued
 
-    def _announce(self, plan: ThreadPlan) -> None:
-        host, parts = self._bridge.host, self._bridge.open()
-        subject = redact(plan.messages[0].text).text[:200] or None
-        name = topic_name(self._bridge.agent(), plan.agent_name, subject, plan.agent)
-        lane = parts.topics.place(
-            CHAT_TARGET, plan.thread_id, agent=plan.agent, name=name, asked_for=True
-        )
+    def _banner(self, plan: ThreadPlan, lane: str) -> Row:
         key = backfill.banner_key(plan.thread_id)
         words = redact(plan.banner_text).text
-        row = _note(key, lane, plan.thread_id, words, host.clock.now_ms())
-        parts.outbox.add([msgspec.structs.replace(row, fingerprint=plan.agent)])
+        row = _note(key, lane, plan.thread_id, words, self._bridge.host.clock.now_ms())
+        return replace(row, fingerprint=plan.agent)
 
     def _wake(self) -> None:
         self._bridge.host.wake(SEND_TICK)
+
+
+def _opening(plan: ThreadPlan, admission: Admission, intake: Intake) -> Admitted | None:
+    """The first message that the chat gets of a thread, named after whom the thread is with."""
+    for one in admission.messages:
+        if one.target.name == CHAT_TARGET:
+            peer = {"counterparty": plan.agent, "counterparty_name": plan.agent_name}
+            opening = replace(one, message=replace(one.message, **peer))
+            return replace(opening, title=intake.title(opening))
+    return None
 
 
 def require_no_damage(bridge: Bridge) -> None:
     """Raises InstarError when topics that exist may be unknown: then a backfill would double
     them.
     """
-    problem = bridge.problems.get("bindings", "")
-    if problem:
-        raise InstarError(f"{problem} ({BINDINGS_FILE}); a backfill could open topics twice")
+    if bridge.damage:
+        raise InstarError(f"{bridge.damage} ({BINDINGS_FILE}); a backfill could open topics twice")
 
 
 def _everything(feed: MessageFeed) -> Iterator[Message]:

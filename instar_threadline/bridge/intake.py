@@ -9,7 +9,7 @@ asked before the transaction begins, never inside it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -62,12 +62,23 @@ class Admitted(Struct, frozen=True, kw_only=True):
     target: Audience
     body: str
     ring: bool
+    outcome: str | None = None
+    title: str = ""
+    """Name of the topic that it would open, of redacted words; empty where there is one."""
     blocked_by: str = ""
     """The redactor that failed: a placeholder is queued instead of the text."""
 
 
+class Admission(Struct, frozen=True, kw_only=True):
+    """What was admitted of some messages, and what to count when it is queued."""
+
+    messages: tuple[Admitted, ...]
+    counts: Mapping[tuple[str, str], int]
+    """(target, counter) -> how many."""
+
+
 class Intake:
-    """Turns messages into rows. One thread at a time."""
+    """Turns messages into rows. Callable from any thread."""
 
     def __init__(
         self,
@@ -94,7 +105,6 @@ class Intake:
         self._secrets = secrets
         self._notify = notify
         self._human_names = human_names
-        self._tally: Counter[tuple[str, str]] = Counter()
 
     def pull(self, feed: MessageFeed) -> bool:
         """One step of the log; true when there is more. The first step ever begins at its end."""
@@ -123,37 +133,68 @@ class Intake:
 
     def admit(
         self, messages: Iterable[Message], rules: Rules, *, asked_for: bool = False
-    ) -> list[Admitted]:
+    ) -> Admission:
         """What policy, plugins and redaction leave of the messages. Outside any transaction."""
         admitted: list[Admitted] = []
+        counts: Counter[tuple[str, str]] = Counter()
         bound: dict[tuple[str, str], str] = {}
+        titles: dict[tuple[str, str], str] = {}
         for message in messages:
             for target in self._audiences:
                 at = (target.name, message.thread_id)
                 agent = bound.get(at) or self._bound_to(*at)
                 decision = self._judge(message, rules, agent, asked_for=asked_for)
                 if not decision.post:
-                    self._tally[target.name, f"refused-{decision.reason}"] += 1
+                    counts[target.name, f"refused-{decision.reason}"] += 1
                     continue
                 if message.thread_id:
                     bound.setdefault(at, message.counterparty)
-                admitted.append(self._redacted(message, target, first=agent is None))
-        return admitted
+                one = self._redacted(message, target, counts, first=agent is None)
+                if self._needs_title(one):
+                    titles[at] = titles.get(at) or self.title(one)
+                    one = replace(one, title=titles[at])
+                admitted.append(one)
+        return Admission(messages=tuple(admitted), counts=counts)
 
-    def enqueue(self, admitted: Iterable[Admitted], *, history: bool = False) -> int:
+    def enqueue(self, admission: Admission, *, history: bool = False) -> int:
         """Place and queue; how many were new. Joins the caller's transaction."""
         rows: list[Row] = []
         with self._outbox.transaction():
-            for one in admitted:
+            for one in admission.messages:
                 key = identity_key(one.message.identity)
                 if not self._outbox.is_known(one.target.name, key):
-                    lane = self._place(one, asked_for=history)
+                    lane = self.place(one, asked_for=history)
                     rows.append(self._row(one, lane, key, history=history))
             added = self._outbox.add(rows)
-            for (target, name), number in self._tally.items():
+            for (target, name), number in admission.counts.items():
                 self._outbox.count(target, name, number)
-            self._tally.clear()
         return added
+
+    def place(self, one: Admitted, *, asked_for: bool) -> str:
+        """The lane for a message: a new thread gets its topic reserved."""
+        message = one.message
+        if one.target.kind == "sink":
+            return self._topics.place_flat(one.target.name, message.thread_id, message.counterparty)
+        if not message.thread_id:
+            self._topics.hub(one.target.name)
+            return HUB_LANE
+        known = self._topics.find(one.target.name, message.thread_id)
+        return self._topics.place(
+            one.target.name,
+            message.thread_id,
+            agent=message.counterparty,
+            name=known.name if known is not None else one.title,
+            asked_for=asked_for,
+        )
+
+    def title(self, one: Admitted) -> str:
+        """The name of a new topic, from redacted words only. Asks plugins."""
+        message = one.message
+        thread = replace(thread_of(message), subject=one.body[:200])
+        subject = self._voices.title(thread) or one.body[:200] or None
+        return topic_name(
+            self._local_name, message.counterparty_name, subject, message.counterparty
+        )
 
     def note_posted(self, messages: Iterable[Message], target: str) -> None:
         """These were posted by somebody else: neither live traffic nor a backfill sends them."""
@@ -206,7 +247,19 @@ class Intake:
         known = self._topics.find(target, thread_id) if thread_id else None
         return known.agent if known is not None and known.state in BOUND else None
 
-    def _redacted(self, message: Message, target: Audience, *, first: bool) -> Admitted:
+    def _needs_title(self, one: Admitted) -> bool:
+        if one.target.kind == "sink" or not one.message.thread_id:
+            return False
+        return self._topics.find(one.target.name, one.message.thread_id) is None
+
+    def _redacted(
+        self,
+        message: Message,
+        target: Audience,
+        counts: Counter[tuple[str, str]],
+        *,
+        first: bool,
+    ) -> Admitted:
         ring = should_ring(
             direction=message.direction,
             text=message.text,
@@ -216,40 +269,25 @@ class Intake:
             quiet=False,
             human_names=self._human_names,
         )
+        redactors, secrets = self._voices.redactors(), tuple(self._secrets())
         try:
-            redacted = redact_with(message.text, self._voices.redactors(), self._secrets())
+            text = redact_with(message.text, redactors, secrets)
+            outcome = redact_with(message.outcome, redactors, secrets) if message.outcome else None
         except RedactionError as error:
-            self._tally[target.name, "blocked-by-redactor"] += 1
+            counts[target.name, "blocked-by-redactor"] += 1
             return Admitted(
                 message=message, target=target, body="", ring=ring, blocked_by=error.redactor
             )
-        for kind, number in redacted.counts.items():
-            self._tally[target.name, f"redacted {kind}"] += number
-        return Admitted(message=message, target=target, body=clean_body(redacted.text), ring=ring)
-
-    def _place(self, one: Admitted, *, asked_for: bool) -> str:
-        message = one.message
-        if one.target.kind == "sink":
-            return self._topics.place_flat(one.target.name, message.thread_id, message.counterparty)
-        if not message.thread_id:
-            self._topics.hub(one.target.name)
-            return HUB_LANE
-        known = self._topics.find(one.target.name, message.thread_id)
-        name = known.name if known is not None else self._title(message, one.body)
-        return self._topics.place(
-            one.target.name,
-            message.thread_id,
-            agent=message.counterparty,
-            name=name,
-            asked_for=asked_for,
+        for redacted in (text, outcome):
+            for kind, number in redacted.counts.items() if redacted is not None else ():
+                counts[target.name, f"redacted {kind}"] += number
+        return Admitted(
+            message=message,
+            target=target,
+            body=clean_body(text.text),
+            ring=ring,
+            outcome=None if outcome is None else outcome.text,
         )
-
-    def _title(self, message: Message, body: str) -> str:
-        """The name of a new topic, from redacted words only."""
-        thread = replace(thread_of(message), subject=body[:200])
-        peer, print_ = message.counterparty_name, message.counterparty
-        subject = self._voices.title(thread) or body[:200] or None
-        return topic_name(self._local_name, peer, subject, print_)
 
     def _row(self, one: Admitted, lane: str, key: bytes, *, history: bool) -> Row:
         message = one.message
@@ -263,7 +301,7 @@ class Intake:
             peer_name=clean_name(message.counterparty_name, 64),
             message_id=clean_name(message.id, 128),
             verified=message.verified,
-            outcome=None if message.outcome is None else clean_name(message.outcome, 300),
+            outcome=None if one.outcome is None else clean_name(one.outcome, 300),
             at_ms=message.timestamp_ms,
             body=_bounded(one.body),
             history=history,

@@ -165,3 +165,21 @@ def test_muting_resuming_and_giving_up_the_queue_by_hand(
     assert run(in_shell, "resume", capsys=capsys)[0] == 0
     code, said = run(in_shell, "drop-queue", "--live-too", capsys=capsys)
     assert (code, said.strip()) == (0, "0 waiting messages dropped")
+
+
+def test_a_backfill_waits_for_the_chat_and_for_no_sink(
+    in_shell: Path, make_stage: MakeStage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sink takes its part while a host runs and the bridge is on: the command, which only works
+    for the chat, would wait for it for ever.
+    """
+    config = {"projectName": "echo", "threadline": {"bridge": {"jsonlFile": "mirror.jsonl"}}}
+    stage = make_stage(config=config)
+    stage.say("history")
+    stage.call("POST", "/threadline/bridge/backfill", {})
+    stage.work()
+    assert stage.bridge.open().outbox.waiting("sink:jsonl")[0] == 1
+    stage.end()
+    code, said = run(in_shell, "backfill", "--dry-run", capsys=capsys)
+    assert code == 0
+    assert "wait" not in said

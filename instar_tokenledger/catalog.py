@@ -30,6 +30,8 @@ QUIET, WAITING, TOO_OLD, STUCK = range(4)
 _KNOWN, _STIRRED = 1, 2
 """The ledger has read of it; it has changed while we looked."""
 _MASK = (1 << 60) - 1
+_ROW_BITS = _FOLDER_BITS = 31
+_AFTER_ALL_DAYS = 1 << 100
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +66,7 @@ class Catalog:
         self._mtime_ms = array("q")
         self._flags = bytearray()
         self._free: list[int] = []
-        self._noticed: list[int] = []
+        self._noticed = array("i")
         self._again: list[int] = []
         self._line: dict[int, None] = {}
         self._backlog = array("i")
@@ -196,15 +198,13 @@ class Catalog:
 
         `whole` says that a whole look has ended: files found from then on are new ones.
         """
-        noticed, self._noticed = self._noticed, []
+        noticed, self._noticed = self._noticed, array("i")
         live = [row for row in noticed if self._is_live(row)]
         live.sort(key=self._mtime_ms.__getitem__, reverse=True)
         for row in live:
             self._line.setdefault(row)
         if len(live) < len(noticed):
-            waiting = [row for row, state in enumerate(self.state) if state == WAITING]
-            waiting.sort(key=self._place_in_backlog)
-            self._backlog = array("i", waiting)
+            self._backlog = self._sorted_backlog()
         self._looked = self._looked or whole
 
     def _is_live(self, row: int) -> bool:
@@ -300,12 +300,26 @@ class Catalog:
         self._files[state] += 1
         self._bytes[state] += self._left(row)
 
-    def _place_in_backlog(self, row: int) -> tuple[int, int, int, int]:
-        """Sorts what is taken last to the front."""
-        mtime_ms = self._mtime_ms[row]
-        if mtime_ms >= self._clock.now_ms() - HOUR_MS:
-            return (1, mtime_ms, 0, 0)
-        return (0, mtime_ms // DAY_MS, self.folder[row], mtime_ms)
+    def _sorted_backlog(self) -> array[int]:
+        """What waits, that which is to be taken first at the end.
+
+        One number a file, with the file's own in its last digits, is all that is sorted: with a
+        hundred thousand files, tuples would be the largest thing that a first scan holds.
+        """
+        hot_since_ms = self._clock.now_ms() - HOUR_MS
+        places = []
+        for row, state in enumerate(self.state):
+            if state == WAITING:
+                mtime_ms = self._mtime_ms[row]
+                if mtime_ms >= hot_since_ms:
+                    place = _AFTER_ALL_DAYS + mtime_ms
+                else:
+                    day, in_day_ms = divmod(mtime_ms, DAY_MS)
+                    place = (day << _FOLDER_BITS | self.folder[row]) * DAY_MS + in_day_ms
+                places.append(place << _ROW_BITS | row)
+        places.sort()
+        row_of = (1 << _ROW_BITS) - 1
+        return array("i", (place & row_of for place in places))
 
 
 def stamp_of(dev: int, inode: int, size: int, ctime_ns: int) -> int:

@@ -27,6 +27,8 @@ ROWS_AT_A_TIME = 512
 
 QUIET, WAITING, TOO_OLD, STUCK = range(4)
 """Nothing to read; to be read; older than the limit; could not be read, tried at the next look."""
+BEFORE_ALL_MS = -(1 << 62)
+"""Earlier than any file: a clock that was wrong may have dated one before 1970."""
 _KNOWN, _STIRRED = 1, 2
 """The ledger has read of it; it has changed while we looked."""
 _MASK = (1 << 60) - 1
@@ -49,7 +51,7 @@ class Catalog:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._max_age_ms = 0
-        self._cutoff_ms = 0
+        self._cutoff_ms = BEFORE_ALL_MS
         self.names: list[bytes | None] = []
         """None: a number that is free."""
         self.folder = array("i")
@@ -142,7 +144,7 @@ class Catalog:
 
     def limit_age(self, max_age_ms: int) -> None:
         """Let older files wait apart (0: none), those known to be waiting included."""
-        self._cutoff_ms = self._clock.now_ms() - max_age_ms if max_age_ms else 0
+        self._cutoff_ms = self._clock.now_ms() - max_age_ms if max_age_ms else BEFORE_ALL_MS
         if max_age_ms == self._max_age_ms:
             return
         self._max_age_ms = max_age_ms

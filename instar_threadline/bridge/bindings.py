@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +22,7 @@ from instar_host.errors import reason
 from instar_host.store.errors import StoreError
 from instar_host.store.files import ensure_private_dir, read_bounded, write_atomic
 from instar_threadline.bridge.topics import HUB_THREAD, Binding, Topics
+from instar_threadline.record.lines import instant_ms, iso_instant
 
 FILE = "threadline/telegram-bridge-bindings.json"
 MAX_BYTES = 16 << 20
@@ -35,7 +35,7 @@ class BindingsFileError(Exception):
 
 class _Entry(Struct, rename="camel"):
     thread_id: str
-    topic_id: int
+    topic_id: Annotated[int, msgspec.Meta(gt=0, lt=1 << 53)]
     remote_agent: str = ""
     topic_name: str = ""
     created_at: str = ""
@@ -73,8 +73,8 @@ def write(path: Path, bindings: Iterable[Binding]) -> None:
             "topicId": b.topic_id,
             "remoteAgent": b.agent,
             "topicName": b.name,
-            "createdAt": _iso(b.created_at_ms),
-            "lastMessageAt": _iso(b.last_message_at_ms),
+            "createdAt": iso_instant(b.created_at_ms),
+            "lastMessageAt": iso_instant(b.last_message_at_ms),
         }
         for b in bindings
         if b.state == "open" and b.thread_id != HUB_THREAD
@@ -143,21 +143,15 @@ def _entries(path: Path) -> list[Any]:
 
 
 def _decoded(entry: Any) -> _Entry | None:
+    """The entry; None for one that is none, or that a database would not take."""
     try:
-        return msgspec.convert(entry, _Entry)
-    except msgspec.ValidationError:
+        decoded = msgspec.convert(entry, _Entry)
+        msgspec.json.encode(decoded)
+    except (msgspec.ValidationError, UnicodeEncodeError):  # half a character, for one
         return None
-
-
-def _iso(at_ms: int) -> str:
-    stamp = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    return stamp.replace("+00:00", "Z")
+    return decoded
 
 
 def _instant_ms(text: str, fallback_ms: int) -> int:
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError:
-        return fallback_ms
-    aware = parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1000)
+    at_ms = instant_ms(text)
+    return fallback_ms if at_ms is None else at_ms

@@ -16,7 +16,10 @@ import msgspec
 from instar_threadline.records import BridgeSink, Mirror, SinkResult
 
 NAME = "jsonl"
-TAIL_BYTES = 256 * 1024
+TAIL_BYTES = 4 << 20
+"""More than the longest line: a message of a MiB, each character of it escaped."""
+KEPT_KEYS = 1000
+"""Only the newest lines can be asked for again."""
 
 
 class JsonlFile:
@@ -24,7 +27,7 @@ class JsonlFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._recent: set[str] | None = None
+        self._recent: dict[str, None] | None = None
 
     def sink(self) -> BridgeSink:
         """The sink to hand out."""
@@ -37,7 +40,7 @@ class JsonlFile:
                 self._recent = self._keys_at_end()
             if mirror.key not in self._recent:
                 self._append(mirror)
-                self._recent.add(mirror.key)
+                _remember(self._recent, mirror.key)
         except OSError as error:
             self._recent = None
             reason = error.strerror or type(error).__name__
@@ -70,17 +73,27 @@ class JsonlFile:
         finally:
             os.close(descriptor)
 
-    def _keys_at_end(self) -> set[str]:
+    def _keys_at_end(self) -> dict[str, None]:
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
-            return set()
+            return {}
         try:
             size = os.fstat(descriptor).st_size
             data = os.pread(descriptor, TAIL_BYTES, max(0, size - TAIL_BYTES))
         finally:
             os.close(descriptor)
-        return {key for line in data.split(b"\n") if (key := _key(line))}
+        recent: dict[str, None] = {}
+        for line in data.split(b"\n"):
+            if key := _key(line):
+                _remember(recent, key)
+        return recent
+
+
+def _remember(recent: dict[str, None], key: str) -> None:
+    recent[key] = None
+    if len(recent) > KEPT_KEYS:
+        del recent[next(iter(recent))]
 
 
 class _Line(msgspec.Struct):

@@ -8,7 +8,10 @@ repeated by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+
+import msgspec
 
 from instar_host.clock import Clock
 from instar_host.records import TelegramPort
@@ -146,19 +149,18 @@ class SinkWorker:
             result: object = self._sink.deliver(mirror)
         except Exception as error:  # noqa: BLE001 - a plugin's code; nobody knows what it has done
             return SinkResult(status="ambiguous", reason=f"it raised {type(error).__name__}")
-        if not isinstance(result, SinkResult):
-            return SinkResult(status="ambiguous", reason="it answered something else than a result")
-        return result
+        return _checked(result)
 
     def _ended(self, row: Row, result: SinkResult) -> None:
         now_ms = self._clock.now_ms()
+        waits = result.status == "rejected" and result.retry_after_s is not None
         with self._outbox.transaction() as db:
             state = targets.load(db, self._name)
             flights.end(db, self._name)
             if result.status == "delivered":
                 state.succeeded(now_ms)
                 self._outbox.settle([row], "sent")
-            elif result.status == "rejected" and result.retry_after_s is not None:
+            elif waits and result.retry_after_s is not None:
                 state.told_to_wait(now_ms, RetryAfter(result.retry_after_s), self._random)
             else:
                 state.note(now_ms, RuntimeError(result.reason or result.status))
@@ -167,8 +169,19 @@ class SinkWorker:
             targets.save(db, state)
         if result.status == "delivered":
             self._watch.settled([row], "delivered", None, "")
-        elif result.retry_after_s is None:
+        elif not waits:
             self._watch.settled([row], "dead", None, result.reason)
+
+
+def _checked(answer: object) -> SinkResult:
+    """The answer of a plugin, which nobody has looked at; what is none is a doubt."""
+    try:
+        result = msgspec.convert(msgspec.structs.asdict(answer), SinkResult)  # type: ignore[arg-type]
+        if math.isfinite(result.retry_after_s or 0.0):
+            return result
+    except (TypeError, msgspec.ValidationError):
+        pass
+    return SinkResult(status="ambiguous", reason="it answered something else than a result")
 
 
 def target_of(sink: BridgeSink) -> str:

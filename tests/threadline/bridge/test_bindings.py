@@ -75,3 +75,30 @@ def test_c_50_a_broken_file_is_never_overwritten(tmp_path: Path, content: str) -
     with pytest.raises(BindingsFileError):
         bindings.write(path, [binding()])
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"threadId": "t\\ud800", "topicId": 7',
+        '"threadId": "t1", "topicId": 18446744073709551616',
+        '"threadId": "t1", "topicId": -7',
+        '"threadId": "t1", "topicId": 7, "topicName": "\\udfff"',
+    ],
+)
+def test_an_entry_that_no_database_takes_is_left_out(tmp_path: Path, odd: str) -> None:
+    """Half a character, and a number that is no topic's: the bridge opens in spite of them."""
+    path = tmp_path / "bindings.json"
+    path.write_text(f'{{"bindings": [{{{odd}}}, {{"threadId": "t2", "topicId": 8}}]}}')
+    assert [b.thread_id for b in bindings.read(path, "telegram", 0)] == ["t2"]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_date_outside_of_the_calendar_is_none(tmp_path: Path, at: str) -> None:
+    """What is read can be written again."""
+    path = tmp_path / "bindings.json"
+    entry = {"threadId": "t1", "topicId": 7, "createdAt": at}
+    path.write_text(json.dumps({"bindings": [entry]}))
+    read = bindings.read(path, "telegram", 5)
+    assert [b.created_at_ms for b in read] == [5]
+    bindings.write(path, read)

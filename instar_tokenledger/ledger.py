@@ -50,6 +50,11 @@ class Ledger:
         return self._connection
 
     @property
+    def empty(self) -> bool:
+        """True when it holds no request yet."""
+        return self._next_id == 1
+
+    @property
     def horizon(self) -> Horizon:
         """From when on there is detail, and below which instant nothing is added any more."""
         return horizon_of(self._connection)

@@ -29,19 +29,20 @@ _BILLED = f"""{total(f"requests * (kind = {MESSAGE})")},
     {total(f"(input + output + cache_create + cache_read) * (kind <> {FALLBACK})")}"""
 
 _AT_EDGE = f"""quarter_places q CROSS JOIN requests r
-    ON r.place = q.place AND r.at_ms / {QUARTER_MS} = q.quarter AND at_ms >= ?1 AND at_ms < ?2"""
+    ON r.place = q.place AND r.at_ms / {QUARTER_MS} = +q.quarter AND at_ms >= ?1 AND at_ms < ?2"""
 _EDGE_QUARTERS = f"quarter >= ?1 / {QUARTER_MS} AND quarter <= (?2 - 1) / {QUARTER_MS}"
 ENTRIES = f"""(
     SELECT at_ms, r.place, {MESSAGE} AS kind, model, 1 AS requests, input, output, cache_create,
         cache_read
     FROM {_AT_EDGE} JOIN variants ON variants.id = variant WHERE {_EDGE_QUARTERS}
     UNION ALL
-    SELECT at_ms, r.place, kind, coalesce(nullif(i.model, ''), variants.model), 1, i.input,
-        i.output, i.cache_create, i.cache_read
+    SELECT at_ms, r.place, i.kind + (r.id IS NULL), coalesce(nullif(i.model, ''), variants.model),
+        1, i.input, i.output, i.cache_create, i.cache_read
     FROM {_AT_EDGE} JOIN iterations i ON i.request = r.id JOIN variants ON variants.id = variant
     WHERE {_EDGE_QUARTERS} AND flags & 32
 )"""
-"""Every billed or listed entry between two instants: what the totals sum."""
+"""Every billed or listed entry between two instants: what the totals sum. A condition on the kind
+of an iteration alone would have SQLite read all iterations for a filter; hence `r.id IS NULL`."""
 
 _PARTIAL_AT_EDGE = f"""
     SELECT coalesce(max(chars), 0), output FROM (

@@ -30,6 +30,8 @@ MARGIN_DAYS = 1
 """Detail is kept this much longer than late rows are taken: every row of a request that is gone
 then lies below the seal, so none is counted twice."""
 
+OF_A_PLACE_AND_QUARTER = f"r.place = ? AND r.at_ms / {QUARTER_MS} = ?"
+
 
 class Horizon(msgspec.Struct, frozen=True, kw_only=True):
     """Where detail begins. 0: it was never let go of."""
@@ -112,8 +114,8 @@ def _remove(
     """Replace at most `limit` requests of one place and quarter by their sum; how many."""
     rows = _all(
         connection,
-        "SELECT id, at_ms, input + output + cache_create + cache_read, flags & 32 FROM requests"
-        f" WHERE place = ? AND at_ms / {QUARTER_MS} = ? LIMIT ?",
+        "SELECT id, at_ms, input + output + cache_create + cache_read, flags & 32 FROM requests r"
+        f" WHERE {OF_A_PLACE_AND_QUARTER} LIMIT ?",
         (place, quarter, limit),
     )
     if not rows:

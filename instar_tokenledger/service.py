@@ -26,7 +26,7 @@ from instar_tokenledger.config import SECTION, LedgerSettings
 from instar_tokenledger.events import LedgerEvents
 from instar_tokenledger.opening import STEM, backup_folder, doubt, ledger_path, open_ledger
 from instar_tokenledger.queries import Queries
-from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
+from instar_tokenledger.schema import APPLICATION_ID, DAY_MS, MIGRATIONS
 from instar_tokenledger.session_queries import SessionQueries
 from instar_tokenledger.usage import TokenSource
 from instar_tokenledger.wishes import WishBook
@@ -75,6 +75,8 @@ class LedgerService:
         self._lock = threading.Lock()
         self._ledger: Ledger | None = None
         self._ingest: Ingest | None = None
+        self._begun_on_day: int | None = None
+        """When this process found the ledger empty, in days since 1970."""
         self._listed: list[TokenSource] | None = None
         self._health = Health()
         self._config = host.config
@@ -270,6 +272,8 @@ class LedgerService:
 
             connection, notes = open_ledger(self._host.state_dir, self._host.clock)
             self._ledger = Ledger(connection)
+            if self._ledger.empty:
+                self._begun_on_day = self._host.clock.now_ms() // DAY_MS
             self._health = msgspec.structs.replace(
                 self._health, notes=(*self._health.notes, *notes)
             )
@@ -302,9 +306,11 @@ class LedgerService:
             journal.keep_short(self._ledger.connection, self.log_limit_bytes)
 
     def _back_up(self) -> None:
-        """A verified copy a day: transcripts get deleted, and the ledger is all that is left."""
+        """A verified copy a day: transcripts get deleted, and the ledger is all that is left. On
+        the day on which it began, all that it holds can be read again."""
         keep = self.settings.daily_backups
-        if self._ledger is not None and keep:
+        begun_today = self._begun_on_day == self._host.clock.now_ms() // DAY_MS
+        if self._ledger is not None and keep and not begun_today:
             from instar_host.store import backups
 
             backups.daily_backup(

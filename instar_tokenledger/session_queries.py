@@ -42,7 +42,7 @@ _QUIET_NAMED = """
     JOIN sessions s ON s.id = session LEFT JOIN names ON names.id = t.project
     WHERE last_ms BETWEEN ? AND ? ORDER BY last_ms DESC, s.name LIMIT ? OFFSET ?
 """
-_INSIDE = f"""
+INSIDE = f"""
     SELECT {total("requests")}, {total("tokens")}, min(first_ms), max(last_ms), max(more) FROM (
         SELECT count(*) AS requests,
             {total("input + output + cache_create + cache_read")} AS tokens,
@@ -157,7 +157,7 @@ class SessionQueries:
 
     def _inside(self, session: int, window: Window) -> _Row:
         """What lies inside `window` of one session."""
-        requests, tokens, first, last, more = self._all(_INSIDE, (session, *window))[0]
+        requests, tokens, first, last, more = self._all(INSIDE, (session, *window))[0]
         if more:
             tokens += self._all(_INSIDE_ITERATIONS, (session, *window))[0][0]
         return (session, tokens, requests, first, last)

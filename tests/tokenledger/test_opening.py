@@ -165,6 +165,8 @@ def test_a_bad_backup_is_passed_over(home: LedgerHome) -> None:
     home.write(SESSION, said("m1", "r1"))
     home.scan()
     clock_of(home).advance(DAY_S)
+    home.scan()
+    clock_of(home).advance(DAY_S)
     home.append(SESSION, said("m2", "r2"))
     home.scan()
     newest = max(Path(backup_folder(home.state_dir)).iterdir())
@@ -186,6 +188,17 @@ def test_three_days_of_backups_are_kept(home: LedgerHome) -> None:
         clock_of(home).advance(DAY_S)
     names = sorted(os.listdir(backup_folder(home.state_dir)))
     assert names == [f"token-ledger-2026-01-0{day}.db" for day in (3, 4, 5)]
+
+
+def test_a_ledger_that_began_today_is_backed_up_from_tomorrow_on(home: LedgerHome) -> None:
+    """What was read a minute ago can be read again; whoever finds rows there backs them up."""
+    home = with_backups(home)
+    home.write(SESSION, said("m1", "r1"))
+    home.scan()
+    assert not os.path.exists(backup_folder(home.state_dir))
+    home.restart()
+    home.scan()
+    assert os.listdir(backup_folder(home.state_dir)) == ["token-ledger-2026-01-01.db"]
 
 
 def with_backups(home: LedgerHome) -> LedgerHome:

@@ -368,7 +368,7 @@ class Bridge:
             return telegram.TelegramClient(
                 token=connection.token,
                 chat_id=connection.chat_id,
-                transport=telegram.open_transport(),
+                transport=telegram.open_transport(connection.base_url),
                 base_url=connection.base_url,
                 protect_content=self._options.protect_content,
             )

@@ -143,21 +143,23 @@ def read_ledger(path: Path) -> Ledger:
         if not isinstance(entry, dict):
             continue
         keys = entry.get("posted")
-        posted[thread_id] = frozenset(k for k in keys or () if isinstance(k, str))
+        listed = keys if isinstance(keys, list) else ()
+        posted[thread_id] = frozenset(key for key in listed if isinstance(key, str))
         topic = entry.get("topicId")
         if isinstance(topic, int) and not isinstance(topic, bool):
             topics[thread_id] = (topic, str(entry.get("topicName", "")))
     return Ledger(posted=posted, topics=topics)
 
 
-def read_seed(path: Path) -> list[Message]:
-    """Messages of a seed file. Raises UsageError with the number of the first row that is
-    wrong.
+def read_seed(path: Path) -> list[Any]:
+    """The rows of a seed file, all of them messages. Raises UsageError with the number of the
+    first row that is wrong.
     """
     value = _read_json(path)
     if value is None:
         raise UsageError(f"there is no seed file {path}")
-    return seed_messages(value, str(path))
+    seed_messages(value, str(path))
+    return list(value)
 
 
 def seed_messages(value: Any, origin: str) -> list[Message]:

@@ -8,7 +8,6 @@ nothing: what is queued goes out while the host runs.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -62,10 +61,7 @@ def run(call: Call) -> int:
 
 
 def _backfill_request(arguments: argparse.Namespace) -> BackfillRequest:
-    seed = None
-    if arguments.seed:
-        backfill.read_seed(Path(arguments.seed))
-        seed = json.loads(Path(arguments.seed).read_text(encoding="utf-8"))
+    seed = backfill.read_seed(Path(arguments.seed)) if arguments.seed else None
     listed = [part.strip() for part in (arguments.threads or "").split(",") if part.strip()]
     return BackfillRequest(
         threads=tuple(dict.fromkeys([*listed, *arguments.thread])),

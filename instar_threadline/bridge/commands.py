@@ -16,7 +16,7 @@ from typing import Any
 from instar_host.errors import InstarError, UsageError
 from instar_host.records import Terminal
 from instar_host.remote import RemoteHost
-from instar_threadline.bridge import backfill_command, routes
+from instar_threadline.bridge import backfill_command, mutes, routes
 from instar_threadline.bridge.assembly import NOT_CONFIGURED, Bridge
 from instar_threadline.bridge.call import POLL_S, Call
 from instar_threadline.bridge.check import check
@@ -207,16 +207,14 @@ def _drop_queue(call: Call) -> int:
 
 def _mute(call: Call) -> int:
     arguments = call.arguments
-    kind = "thread" if arguments.thread else "agent"
-    name = arguments.thread or arguments.agent
+    kind: mutes.MuteKind = "agent" if arguments.thread is None else "thread"
+    name: str = arguments.agent if arguments.thread is None else arguments.thread
     muted = arguments.action == "mute"
     with call.sender() as sender:
         if sender is not None:
             sender.post(routes.MUTE, {"kind": kind, "name": name, "muted": muted})
-        elif kind == "thread":
-            call.control.mute("thread", name, muted=muted)
         else:
-            call.control.mute("agent", name, muted=muted)
+            call.control.mute(kind, name, muted=muted)
     call.say(f"{kind} {clean(name)} is {'muted' if muted else 'no longer muted'}")
     return 0
 

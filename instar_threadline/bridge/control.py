@@ -99,6 +99,8 @@ class Control:
 
     def mute(self, kind: mutes.MuteKind, name: str, *, muted: bool) -> None:
         """Mute a thread or an agent, or no longer."""
+        if not name:
+            raise UsageError("name must not be empty")
         outbox = self._bridge.open().outbox
         (mutes.mute if muted else mutes.unmute)(outbox, kind, name)
 

@@ -16,6 +16,9 @@ from msgspec import Struct
 
 from instar_threadline.bridge.render import Document, Part
 
+MAX_RETRY_AFTER_S = 7 * 24 * 3600.0
+"""No pause is longer, whoever asks for it."""
+
 Capability = Literal[
     "topics",
     "entities",

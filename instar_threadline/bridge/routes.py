@@ -137,8 +137,6 @@ class BridgeRoutes:
     def mute(self, request: Request) -> dict[str, bool]:
         """Mute a thread or an agent, or no longer."""
         asked = _body(request, _Mute)
-        if not asked.name:
-            raise HttpError(400, "name must not be empty")
         self._control.mute(asked.kind, asked.name, muted=asked.muted)
         return {"muted": asked.muted}
 

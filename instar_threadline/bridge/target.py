@@ -13,7 +13,7 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from instar_threadline.bridge.port import RetryAfter
+from instar_threadline.bridge.port import MAX_RETRY_AFTER_S, RetryAfter
 
 WINDOW_MS = 60_000
 BACK_OFF_FIRST_MS = 1_000
@@ -21,7 +21,6 @@ BACK_OFF_LIMIT_MS = 300_000
 PAUSE_FIRST_MS = 300_000
 PAUSE_LIMIT_MS = 3_600_000
 TOPICS_BLOCKED_MS = 900_000
-MAX_RETRY_AFTER_S = 7 * 24 * 3600.0
 LONGEST_WAIT_MS = 8 * 24 * 3600 * 1000
 """No pause is longer: the longest is Telegram's, of a week."""
 SUSPECT_MS = 120_000
@@ -113,11 +112,8 @@ class TargetState(Struct, kw_only=True):
     def told_to_wait(self, now_ms: int, error: RetryAfter, random: Callable[[], float]) -> None:
         """Be silent for as long as Telegram says, and a little more."""
         self.note(now_ms, error)
-        wait = (
-            round(max(0.0, min(MAX_RETRY_AFTER_S, error.seconds)) * 1000)
-            + 250
-            + round(random() * 1000)
-        )
+        seconds = max(0.0, min(MAX_RETRY_AFTER_S, error.seconds))
+        wait = round(seconds * 1000) + 250 + round(random() * 1000)
         self.blocked_until_ms = max(self.blocked_until_ms, now_ms + wait)
 
     def pause(self, now_ms: int, error: Exception, random: Callable[[], float]) -> None:

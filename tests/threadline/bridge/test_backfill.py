@@ -122,9 +122,10 @@ def test_c_81_seed_rows_without_ids_are_told_apart(tmp_path: Path) -> None:
     row = {"threadId": "t1", "direction": "in", "timestamp": "2026-04-28T12:00:00Z", "text": "a"}
     path = tmp_path / "seed.json"
     path.write_text(json.dumps([row, {**row, "text": "b"}, row]))
-    seeded = backfill.read_seed(path)
+    seeded = backfill.seed_messages(backfill.read_seed(path), "seed")
     assert len({m.id for m in seeded}) == 3
-    assert [m.id for m in seeded] == [m.id for m in backfill.read_seed(path)]
+    again = backfill.seed_messages(backfill.read_seed(path), "seed")
+    assert [m.id for m in seeded] == [m.id for m in again]
 
 
 def test_c_81_seed_copies_of_logged_messages_are_left_out() -> None:
@@ -230,3 +231,19 @@ def test_usage_errors_are_usage_errors(tmp_path: Path) -> None:
     """A seed file that is not there is wrong usage."""
     with pytest.raises(UsageError):
         backfill.read_seed(tmp_path / "none.json")
+
+
+def test_a_seed_with_a_byte_order_mark_is_read_like_any_other(tmp_path: Path) -> None:
+    """What was found to be a list of messages is what is sent: the file is read once."""
+    path = tmp_path / "seed.json"
+    row = {"threadId": "t", "direction": "in", "timestamp": "2025-04-28T12:00:00Z", "text": "hi"}
+    path.write_text(json.dumps([row]), encoding="utf-8-sig")
+    assert backfill.read_seed(path) == [row]
+
+
+def test_a_ledger_with_a_number_of_posted_messages_names_none(tmp_path: Path) -> None:
+    """What is no list of keys is none, and no crash."""
+    path = tmp_path / "ledger.json"
+    path.write_text('{"threads": {"t1": {"topicId": 5, "posted": 3}}}')
+    ledger = backfill.read_ledger(path)
+    assert (ledger.posted["t1"], ledger.topics["t1"][0]) == (frozenset(), 5)

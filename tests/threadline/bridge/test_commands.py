@@ -70,6 +70,8 @@ def test_send_test_goes_through_the_queue(
         ["backfill", "extra"],
         ["nonsense"],
         ["mute"],
+        ["mute", "--thread", ""],
+        ["mute", "--agent="],
         ["retry"],
         ["config", "enabled=perhaps"],
         ["config", "colour=red"],

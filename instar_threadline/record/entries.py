@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import msgspec
 
 from instar_threadline.messages import Direction
 from instar_threadline.record.awaited import Pulled
 from instar_threadline.record.chain import CLOSING_BYTES, Entry, ReadEntry, closing_of, read_entry
-from instar_threadline.record.keyring import Keyring
+from instar_threadline.record.keyring import Key, Keyring
+from instar_threadline.record.signing import MAC_HEX_CHARS
 
 READ_BYTES = 1 << 17
 
@@ -61,39 +62,25 @@ class Entries(Iterator[ReadEntry]):
 
         `reach`: how far the log goes by the entries before, in bytes.
         """
-        found: list[Pulled] = []
         if self.at_end or self._next >= len(self._entries):
-            return found
-        key_id = self._entries[self._next].key
-        key = keyring.get(key_id)
-        if key is None:
-            return found
-        begun = key.entry_mac.copy()
-        begun.update(direction.encode().ljust(4))
-        copy, same, begin = begun.copy, hmac.compare_digest, self._begin
-        rest = zip(
-            islice(self._raw, self._next, None),
-            islice(self._entries, self._next, None),
-            strict=True,
-        )
-        for raw, entry in rest:
-            sealed = copy()
-            sealed.update(mac.encode() + raw[:-CLOSING_BYTES] + b"}")
-            claimed = sealed.hexdigest()
-            if (
-                entry.n != n + 1
-                or entry.kind != "line"
-                or entry.offset != reach
-                or entry.key != key_id
-                or entry.lost
-                or not same(raw[-CLOSING_BYTES:], closing_of(claimed))
-            ):
-                break
-            end = begin + len(raw) + 1
-            found.append(Pulled(entry, _GENUINE, begin, end, n, mac, claimed, reach))
-            begin, n, mac, reach = end, n + 1, claimed, reach + entry.length + 1
-        self._next += len(found)
-        self._begin = begin
+            return []
+        entries = self._entries[self._next :]
+        count = _in_a_row(entries, n, reach)
+        key = keyring.get(entries[0].key)
+        if not count or key is None:
+            return []
+        raw = self._raw[self._next : self._next + count]
+        macs = _macs(raw, mac, direction, key)
+        count = _genuine(raw, macs)
+        ends = list(accumulate([len(one) + 1 for one in raw[:count]], initial=self._begin))
+        found = [
+            Pulled(entry, _GENUINE, at, end, entry.n - 1, before, mac, entry.offset)
+            for entry, at, end, before, mac in zip(
+                entries, ends, ends[1:], [mac, *macs], macs, strict=False
+            )
+        ]
+        self._next += count
+        self._begin = ends[-1]
         return found
 
     def _refill(self) -> bool:
@@ -122,3 +109,43 @@ class Entries(Iterator[ReadEntry]):
             entries = []
         whole = len(entries) == len(self._raw)  # a newline inside of one, or an empty line
         self._entries = entries if whole else []
+
+
+def _macs(raw: Sequence[bytes], mac: str, direction: Direction, key: Key) -> list[str]:
+    """What the MAC of each has to be, if that of the one before is what it claims."""
+    begun = key.entry_mac.copy()
+    begun.update(direction.encode().ljust(4))
+    copy, before, found = begun.copy, mac.encode(), []
+    for one in raw:
+        sealed = copy()
+        sealed.update(before + one[:-CLOSING_BYTES] + b"}")
+        found.append(sealed.hexdigest())
+        before = one[-2 - MAC_HEX_CHARS : -2]
+    return found
+
+
+def _genuine(raw: Sequence[bytes], macs: Sequence[str]) -> int:
+    """How many of them, from the first on, have the MAC that they have to have."""
+    closings = [closing_of(mac) for mac in macs]
+    claimed = [one[-CLOSING_BYTES:] for one in raw]
+    if hmac.compare_digest(b"".join(closings), b"".join(claimed)):
+        return len(raw)
+    pairs = zip(closings, claimed, strict=True)
+    return next(i for i, (one, other) in enumerate(pairs) if one != other)
+
+
+def _in_a_row(entries: Sequence[Entry], n: int, reach: int) -> int:
+    """How many of them, from the first on, announce one line each, behind the one before."""
+    key = entries[0].key
+    for count, entry in enumerate(entries):
+        n += 1
+        if (
+            entry.n != n
+            or entry.offset != reach
+            or entry.kind != "line"
+            or entry.key != key
+            or entry.lost
+        ):
+            return count
+        reach += entry.length + 1
+    return len(entries)

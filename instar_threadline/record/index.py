@@ -32,19 +32,15 @@ from instar_threadline.record.wordindex import Words, open_disposable, open_word
 
 FILE_NAME = os.path.join("server-data", "threadline-index.db")
 WORDS_FILE_NAME = os.path.join("server-data", "threadline-words.db")
-STEP_BYTES = 1 << 17
-"""What is read of one direction before the other gets its turn: little, so that both advance
-together in time and few threads get a message out of turn."""
-
-EVEN_BYTES = 1 << 13
-"""The same at the end of a step: a message that another step's are ahead of is out of turn, which
-costs its thread a new count."""
-
 CHUNK_LINES = 20_000
-"""How many lines are held in memory at once."""
+"""How many lines are held in memory at once, sorted by their time and then added."""
 
-EVEN_LINES = 600
-"""How many lines at the end of a chunk are read evenly: more than `STEP_BYTES` usually hold."""
+STEP_BYTES = 1 << 19
+BYTES_A_LINE_LEFT = 1 << 7
+LEAST_BYTES = 1 << 13
+"""What is read of one direction before the other gets its turn: at most this, and less the fewer
+lines are left of a chunk, so that both end at one time. A message that another chunk's are ahead of
+is out of turn, which costs its thread a new count."""
 
 LONG_STEP_LINES = 100_000
 """Of one transaction, from the second one of a catch-up on: the more lines, the less often a page
@@ -208,8 +204,8 @@ class Index:
             stream = self._behind()
             if stream is None:
                 break
-            even = chunk.lines >= CHUNK_LINES - EVEN_LINES
-            batch = stream.reader.read(EVEN_BYTES if even else STEP_BYTES)
+            left = (CHUNK_LINES - chunk.lines) * BYTES_A_LINE_LEFT
+            batch = stream.reader.read(min(STEP_BYTES, max(LEAST_BYTES, left)))
             if batch.rewritten:
                 raise _RewrittenError
             self._count(stream, batch)

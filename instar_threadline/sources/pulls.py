@@ -22,7 +22,8 @@ from instar_threadline.recorder import Recorder
 from instar_threadline.records import MessageSource, SourceBatch
 
 FILE_NAME = "sources.json"
-MAX_FILE_BYTES = 1 << 20
+MAX_FILE_BYTES = 64 << 20
+MAX_CURSOR_BYTES = 1 << 20
 PULL_MESSAGES = 500
 PULLS_A_TICK = 20
 
@@ -86,7 +87,7 @@ class Pulls:
                 state = self._record(state, batch)
                 more = batch.more
                 if batch.cursor is not None and batch.cursor != cursors.get(source.name):
-                    cursors[source.name] = batch.cursor
+                    cursors[source.name] = _kept(batch.cursor)
                     self._save(cursors)
             state = msgspec.structs.replace(state, error="", more=more)
         except (ThreadlineError, OSError, StoreError) as error:
@@ -124,3 +125,16 @@ class Pulls:
             write_atomic(self._path, msgspec.json.encode(cursors))
         except StoreError as error:
             raise InstarError(str(error)) from error
+
+
+def _kept(cursor: object) -> str:
+    """A cursor that will be found again. Raises TypeError or ValueError: all stand in one file."""
+    if not isinstance(cursor, str):
+        raise TypeError(f"its cursor is no text, but {type(cursor).__name__}")
+    try:
+        size = len(cursor.encode())
+    except UnicodeEncodeError:
+        raise ValueError("its cursor holds half a character") from None
+    if size > MAX_CURSOR_BYTES:
+        raise ValueError(f"its cursor has {size} bytes; at most {MAX_CURSOR_BYTES} are kept")
+    return cursor

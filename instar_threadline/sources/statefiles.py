@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from instar_host.store.files import read_bounded
 MAX_FILE_BYTES = 32 << 20
 PUBLIC_KEY_CHARS = 32
 """A fingerprint is the first so many characters of a public key."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 AGENTS_FILE = "known-agents.json"
 CONVERSATIONS_FILE = "conversations.json"
@@ -97,7 +100,7 @@ class StateFiles:
     def _load(self, name: str, problems: list[str]) -> Any:
         try:
             data = read_bounded(os.path.join(self._folder, name), MAX_FILE_BYTES)
-            return json.loads(data)
+            return _parsed(data.decode("utf-8-sig"))
         except FileNotFoundError:
             return None
         except UnsafeFile as error:
@@ -107,6 +110,16 @@ class StateFiles:
         except (ValueError, RecursionError):
             problems.append(f"{name} is not JSON.")
         return None
+
+
+def _parsed(text: str) -> Any:
+    """The JSON value; half a character, which JSON can name and no answer can carry, becomes a
+    question mark. Raises ValueError and RecursionError.
+    """
+    value = json.loads(text)
+    if _SURROGATE.search(text):
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return value
 
 
 def _agents(value: Any) -> dict[str, str]:

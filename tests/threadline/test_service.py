@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -137,4 +138,36 @@ def test_an_index_that_cannot_be_kept_is_tried_again(make_host: MakeHost, state_
     assert service.index(never)
     assert service.health().index_error == ""
     assert service.views().stats().messages == 1
+    service.close()
+
+
+class Odd:
+    """A plugin whose source answers with a cursor that cannot be kept."""
+
+    def __init__(self, cursor: object) -> None:
+        self.cursor = cursor
+
+    @hookimpl
+    def threadline_sources(self, host: HostContext) -> Iterable[MessageSource]:
+        return [MessageSource(name="odd", pull=self.pull)]
+
+    def pull(self, _cursor: str | None, _limit: int) -> SourceBatch:
+        return SourceBatch(cursor=cast("str", self.cursor))
+
+
+@pytest.mark.parametrize("cursor", [7, b"x", "half a character \ud800", "x" * (1 << 21)])
+def test_a_cursor_that_cannot_be_kept_costs_no_other_source_its_own(
+    make_host: MakeHost, cursor: object
+) -> None:
+    """It is its plugin's error; the others go on where they were, also after a restart."""
+    history = [received(str(i), id=f"m-{i}", verified=False) for i in range(5)]
+    plugin, courier = ThreadlinePlugin(), Courier(*history)
+    host = make_host([plugin, courier, Odd(cursor)], CONFIG)
+    service = service_of(host, plugin)
+    for _ in range(2):
+        service.pulls.run(never)
+    assert courier.asked[-1] == "5"
+    errors = {state.name: state.error for state in service.pulls.states()}
+    assert errors["courier"] == ""
+    assert "cursor" in errors["odd"]
     service.close()

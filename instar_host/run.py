@@ -75,6 +75,8 @@ class Run:
         self._held = False
         self._ticks: Ticks | None = None
         self._address = ""
+        self._told: str | None = None
+        """The address that stands in the lease's file; None when none of ours does."""
         self._budget_s = settings.stop_s
 
     # Called from any thread
@@ -138,8 +140,11 @@ class Run:
 
     def publish(self, address: str) -> None:
         self._address = address
-        if self.holds_lease() and self._lease is not None:
-            self._lease.publish(address)
+        if self.holds_lease():
+            try:
+                self._tell()
+            except OSError as exc:  # tried again at every look at the lease
+                log.warning("the lease's file could not be written: %s", reason(exc))
 
     def spawn(self, work: Coroutine[Any, Any, None], closer: Closer | None) -> None:
         if closer is not None:
@@ -224,17 +229,24 @@ class Run:
                 await self._take_over()
             elif self._held and await self._control.run(self._lost):
                 await self._give_up()
+            if self._held and self._told != self._address:
+                await self._control.run(self._tell)
         except (OSError, InstarError) as exc:
             log.warning("the lease could not be tried: %s", reason(exc))
 
+    def _tell(self) -> None:
+        """Write our address into the lease's file."""
+        address = self._address
+        if self._lease is not None:
+            self._lease.publish(address)
+            self._told = address
+
     async def _take_over(self) -> None:
-        assert self._lease is not None
         assert self.host is not None
         assert self.surface is not None
-        self._held = True
+        self._held, self._told = True, None
         if self._stopping.is_set():
             return
-        await self._control.run(partial(self._lease.publish, self._address))
         ticks = Ticks(
             self.surface.ticks,
             clock=self.host.clock,

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -84,7 +84,7 @@ def serve_until(
         if not stop.is_set():
             _greet(options, host, terminal, address, policy.token)
             ready(address)
-        _watch(runtime.lease_status, stop, terminal)
+        watch(runtime.lease_status, stop, terminal)
     finally:
         ended = runtime.stop()
         sock.close()
@@ -212,18 +212,23 @@ def _greet(
     print("\n".join(lines), file=terminal.out, flush=True)
 
 
-def _watch(lease: Callable[[], Any], stop: threading.Event, terminal: Terminal) -> None:
+def watch(lease: Callable[[], Any], stop: threading.Event, terminal: Terminal) -> None:
     """Say who writes, whenever that changes, until it is time to go."""
     held = True
     while not stop.is_set():
-        now = lease()
-        if now.held != held:
-            held = now.held
-            at = f" at {now.address}" if now.address else ""
-            text = f"process {now.pid}{at} writes here; this one reads, and takes over after it"
-            print(f"  lease  {'this process writes now' if held else text}", file=terminal.out)
-            terminal.out.flush()
+        with suppress(InstarError):  # a look that fails, for want of descriptors, is no end
+            held = _say_who_writes(lease(), terminal, held=held)
         stop.wait(LOOK_S)
+
+
+def _say_who_writes(now: Any, terminal: Terminal, *, held: bool) -> bool:
+    """One line when it is not as it was; whether this process writes now."""
+    if now.held != held:
+        at = f" at {now.address}" if now.address else ""
+        text = f"process {now.pid}{at} writes here; this one reads, and takes over after it"
+        print(f"  lease  {'this process writes now' if now.held else text}", file=terminal.out)
+        terminal.out.flush()
+    return bool(now.held)
 
 
 def _settle_memory(_address: str) -> None:

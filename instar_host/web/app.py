@@ -267,10 +267,12 @@ def _checked(response: Response) -> Answer | Response:
     """The endpoint's answer in the server's terms. Raises TypeError when it is none."""
     if not isinstance(response, Response):
         raise TypeError(f"an endpoint returns a Response, not {type(response).__name__}")
-    if not isinstance(response.body, bytes):
-        return response
     if any(c in value for value in response.headers.values() for c in "\r\n\0"):
         raise ValueError("a header with a line break")
+    for text in (*response.headers, *response.headers.values()):
+        text.encode("latin-1")
+    if not isinstance(response.body, bytes):
+        return response
     return Answer(response.body, response.status, dict(response.headers))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -253,6 +254,36 @@ def test_a_lost_lease_stops_the_ticks(make_runtime: Callable[..., Runtime]) -> N
         diary.ticked.clear()
         runtime.wake("diary")
     assert diary.ticked.wait(GUARD_S)
+
+
+def test_a_disk_that_is_full_at_the_take_over_keeps_no_tick_from_running(
+    make_runtime: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is held though nothing could be written into its file: ticks run, and others are
+    told the address as soon as there is room.
+    """
+    diary = Diary()
+    runtime = make_runtime(diary)
+    real, full = os.pwrite, threading.Event()
+    tried = threading.Semaphore(0)
+    full.set()
+
+    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
+        tried.release()
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    runtime.start()
+    assert diary.ticked.wait(GUARD_S)
+    runtime.publish_address("http://127.0.0.1:1")
+    full.clear()
+    while tried.acquire(blocking=False):
+        pass
+    assert tried.acquire(timeout=GUARD_S)
+    assert runtime.stop(GUARD_S)
+    assert diary.host is not None
 
 
 class Broken:

@@ -21,7 +21,8 @@ import pytest
 from instar_host import HostContext, InstarError, Terminal, hookimpl
 from instar_host.cli import run
 from instar_host.lease import Lease
-from instar_host.serve import ServeOptions, open_again, sample_host, serve_until
+from instar_host.records import LeaseStatus
+from instar_host.serve import ServeOptions, open_again, sample_host, serve_until, watch
 from instar_host.testing import MakeHost
 
 GUARD_S = 30.0
@@ -270,3 +271,18 @@ def text_of(shown: Terminal) -> str:
 
 
 NO_ARGUMENTS = argparse.Namespace()
+
+
+def test_a_look_at_the_lease_that_fails_ends_nothing() -> None:
+    """A process that has no descriptor left for a moment goes on, and says later who writes."""
+    stop, shown = threading.Event(), terminal(is_tty=False)
+    looks = iter([InstarError("instar.lock cannot be read: Too many open files"), None])
+
+    def look() -> LeaseStatus:
+        if (error := next(looks)) is not None:
+            raise error
+        stop.set()
+        return LeaseStatus(pid=7)
+
+    watch(look, stop, shown)
+    assert "process 7 writes here" in shown.out.getvalue()  # type: ignore[attr-defined]

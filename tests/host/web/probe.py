@@ -44,6 +44,7 @@ class Probe:
         yield Route(method="GET", path="/probe/refuse", endpoint=self.refuse)
         yield Route(method="GET", path="/probe/events", endpoint=self.stream)
         yield Route(method="GET", path="/probe/broken-events", endpoint=self.broken_stream)
+        yield Route(method="GET", path="/probe/odd-events", endpoint=self.odd_stream)
         yield Route(
             method="PATCH", path="/probe/item/{id}", endpoint=self.echo_body, body_schema={}
         )
@@ -141,6 +142,11 @@ class Probe:
                 yield chunk
 
         return Response(headers=SSE_HEADERS, body=broken())
+
+    async def odd_stream(self, request: Request) -> Response:
+        """A stream with the header that the query names."""
+        headers = {"x-odd": request.query["value"][0]}
+        return Response(headers=headers, body=self._events())
 
     def no_chunks(self) -> Iterable[bytes]:
         """Raises before there is a first chunk."""

@@ -207,3 +207,14 @@ def test_requests_are_answered_while_plugins_still_load(run_host: RunHost) -> No
     served = run_host([late], started=ask_early)
     assert seen == [(200, '{"status":"starting"}'), (503, "1")]
     assert served.client.get("/late").text == "!"
+
+
+@pytest.mark.parametrize("value", ["\u20ac", "a\r\nset-cookie: b=c", "\0"])
+def test_a_header_that_cannot_be_sent_is_an_error_and_no_broken_stream(
+    served: RunningHost, value: str
+) -> None:
+    """The answer is a 500 like any other, and nothing of the stream was begun."""
+    answer = served.client.get("/probe/odd-events", params={"value": value})
+    assert answer.status_code == 500
+    assert answer.json()["error"] == "Internal server error"
+    assert "set-cookie" not in answer.headers

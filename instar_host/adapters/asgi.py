@@ -29,6 +29,7 @@ from instar_host.web.answers import dressed, error_answer
 from instar_host.web.app import build_app
 from instar_host.web.guard import Authorize, close_websocket
 from instar_host.web.policy import Policy, normal_host
+from instar_host.workers import WorkersBusy
 
 RETRY_S = 5.0
 """How soon a host that could not be made is tried again, at the earliest."""
@@ -126,10 +127,11 @@ class Embedded:
         server = scope.get("server")
         if self._announced or self.runtime.state != "running" or not server or not server[1]:
             return
-        self._announced = True
         name = f"[{server[0]}]" if ":" in server[0] else server[0]
         address = f"{scope.get('scheme', 'http')}://{name}:{server[1]}{scope.get('root_path', '')}"
-        self.runtime.file_workers.submit(partial(self.runtime.publish_address, address))
+        with contextlib.suppress(WorkersBusy, InstarError):  # the next request tries again
+            self.runtime.file_workers.submit(partial(self.runtime.publish_address, address))
+            self._announced = True
 
 
 class Mounted:

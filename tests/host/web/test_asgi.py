@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -23,6 +24,7 @@ from instar_host import HostContext, InstarError, mount
 from instar_host.adapters.asgi import Embedded, Mounted
 from instar_host.testing import MakeHost
 from instar_host.web.server import address_of, listen
+from instar_host.workers import WorkersBusy
 from tests.host.web.probe import HANG_GUARD_S, Probe
 
 TOKEN = "a-token-for-tests"
@@ -302,3 +304,25 @@ def test_the_fastapi_example_works(made: Callable[[], HostContext], after: ExitS
         assert client.get("/instar/plugins", headers=session).status_code == 200
         wrong = {"cookie": "session=other"}
         assert client.get("/instar/plugins", headers=wrong).status_code == 401
+
+
+def test_a_first_request_in_a_crowd_is_answered_like_any_other(
+    made: Callable[[], HostContext], after: ExitStack
+) -> None:
+    """While so much waits that nobody can be told the address, requests are answered, and the
+    address is told later.
+    """
+    mounted, free = embed(plain(), made, after), threading.Event()
+    after.callback(free.set)
+    with TestClient(mounted) as client:
+        workers, busy = mounted.runtime.file_workers, threading.Barrier(3)
+        for _ in range(2):
+            workers.submit(lambda: (busy.wait(HANG_GUARD_S), free.wait()))
+        busy.wait(HANG_GUARD_S)
+        with contextlib.suppress(WorkersBusy):
+            while True:
+                workers.submit(free.wait)
+        assert client.get("/instar/probe/async", headers=BEARER).status_code == 200
+        free.set()
+        while mounted.runtime.lease_status().address is None:
+            assert client.get("/instar/health").status_code == 200

@@ -17,6 +17,8 @@ from instar_tokenledger.errors import LogHeld
 
 LONG_LOG_BYTES = 1 << 20
 """A log over this is cut when nothing waits."""
+PAGES_A_CHECKPOINT = 4_000
+"""16 MiB. A first scan changes the same pages commit by commit, and each checkpoint writes them."""
 LIMIT_BYTES = 64 << 20
 PATIENCE_MS = 1_000
 MIB = 1 << 20

@@ -16,6 +16,7 @@ from instar_host.clock import Clock
 from instar_host.store import backups, diagnosis, soundness, sqlite
 from instar_host.store.errors import BackupFailed, CorruptStore, shown
 from instar_host.store.files import ensure_private_dir
+from instar_tokenledger import journal
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
 
 FOLDER = "server-data"
@@ -72,6 +73,7 @@ def _open(path: str, clock: Clock) -> apsw.Connection:
         synchronous="NORMAL",
         check=not sound,
     )
+    connection.wal_autocheckpoint(journal.PAGES_A_CHECKPOINT)
     if not sound:
         soundness.checked(path, schema=schema, now_ms=now_ms)
     return connection

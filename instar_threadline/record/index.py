@@ -28,7 +28,7 @@ from instar_threadline.record.projection import Projection
 from instar_threadline.record.reader import Batch, Place, StreamReader
 from instar_threadline.record.rows import Row, row_of, rows_of
 from instar_threadline.record.verify import Tally, count_line, head_finding, rollback_finding
-from instar_threadline.record.wordindex import Words, open_disposable, open_words
+from instar_threadline.record.wordindex import CHECKPOINT_PAGES, Words, open_disposable, open_words
 
 FILE_NAME = os.path.join("server-data", "threadline-index.db")
 WORDS_FILE_NAME = os.path.join("server-data", "threadline-words.db")
@@ -46,6 +46,9 @@ LONG_STEP_LINES = 100_000
 """Of one transaction, from the second one of a catch-up on: the more lines, the less often a page
 of the tables in no order of time, or a thread, is written. The first one is of one chunk, so that
 who waits for it does not wait for long."""
+
+LATE_CHECKPOINT_PAGES = 4 * CHECKPOINT_PAGES
+"""The write-ahead log is copied by the thread of the text index; should that lag, then here."""
 
 MAX_ROWS_TOLD = 1000
 
@@ -114,6 +117,7 @@ class Index:
         path = os.path.join(self._state_dir, FILE_NAME)
         words = open_words(os.path.join(self._state_dir, WORDS_FILE_NAME), now_ms)
         self._connection = open_disposable(path, schema.APPLICATION_ID, schema.MIGRATIONS, now_ms)
+        self._connection.wal_autocheckpoint(LATE_CHECKPOINT_PAGES)
         self._streams: dict[Direction, _Stream] = {}
         if schema.meta(self._connection, "generation") != schema.GENERATION:
             self.reset()

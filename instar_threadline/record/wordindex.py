@@ -10,6 +10,7 @@ is disposable.
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from instar_threadline.record.words import spread
 
 WORDS_ID = 0x1A57_71DF
 CACHE_KIB = 128_000
+PAGE_BYTES = 4096
 CHECKPOINT_PAGES = 16_000
 """About 64 MiB: while it fills, the same pages are written again and again; let the log take
 that."""
@@ -62,6 +64,7 @@ class Words:
         self._connection = connection
         self._piece_rows = piece_rows
         self._connection.execute("ATTACH ? AS rows", (index_path,))
+        self._rows_log = index_path + "-wal"
         self._wanted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._closing = False
         self._error: BaseException | None = None
@@ -108,8 +111,16 @@ class Words:
                 schema.drop_words(connection)
                 schema.create_words(connection)
                 schema.set_meta(connection, "filling", filling)
+        self._carry_over()
         while not self._closing and self._fill_piece():
             pass
+
+    def _carry_over(self) -> None:
+        """Copy the write-ahead log of the index into it once it is long, before its writer has to:
+        reading and checking need not wait for the disk meanwhile."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(self._rows_log).st_size >= CHECKPOINT_PAGES * PAGE_BYTES:
+                self._connection.wal_checkpoint("rows", apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _fill_piece(self) -> bool:
         """Take in the next messages; false when there are none."""

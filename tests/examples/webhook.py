@@ -3,52 +3,33 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
 
+from tests.loopback import LoopbackServer, QuietHandler, running
 
-class Hook(ThreadingHTTPServer):
+
+class Hook(LoopbackServer):
     """Answers with `status` and keeps the key and the body of every POST."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.status = 204
         self.got: list[tuple[str, dict[str, Any]]] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/"
+        return f"{self.origin}/"
 
 
-@contextmanager
-def listening() -> Iterator[Hook]:
+def listening() -> AbstractContextManager[Hook]:
     """A running webhook for the block."""
-    server = Hook()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(Hook())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: Hook
 
-    def log_message(self, *_args: object) -> None:
-        """Silent."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.got.append((self.headers["idempotency-key"], json.loads(body)))
-        self.send_response(self.server.status)
-        self.send_header("location", "/elsewhere")
-        self.send_header("content-length", "0")
-        self.end_headers()
+    def post(self) -> None:
+        self.server.got.append((self.headers["idempotency-key"], json.loads(self.body())))
+        self.answer(self.server.status, location="/elsewhere")

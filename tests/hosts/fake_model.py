@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from typing import Any
+
+from tests.loopback import LoopbackServer, QuietHandler, running
 
 USAGE = {
     "prompt_tokens": 1200,
@@ -18,46 +17,32 @@ USAGE = {
 """Of every answer: 200 fresh, 1000 cached, 34 written."""
 
 
-class ModelServer(ThreadingHTTPServer):
+class ModelServer(LoopbackServer):
     """Counts what it answers."""
 
-    daemon_threads = True
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.answers = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+        return f"{self.origin}/v1"
 
 
-@contextmanager
-def serving() -> Iterator[ModelServer]:
+def serving() -> AbstractContextManager[ModelServer]:
     """A running server for the block."""
-    server = ModelServer()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(ModelServer())
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     server: ModelServer
 
-    def log_message(self, *_args: object) -> None:
-        """Silent."""
-
-    def do_GET(self) -> None:
+    def get(self) -> None:
         model = {"id": "fake-model", "object": "model", "context_length": 128_000}
         self._send("application/json", json.dumps({"object": "list", "data": [model]}))
 
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))) or b"{}")
+    def post(self) -> None:
+        asked = json.loads(self.body() or b"{}")
         if not self.path.endswith("/chat/completions"):
             self.send_error(404)
             return
@@ -86,9 +71,4 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _send(self, kind: str, text: str) -> None:
-        data = text.encode()
-        self.send_response(200)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.answer(200, text.encode(), content_type=kind)

@@ -6,28 +6,26 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tests.loopback import LoopbackServer, QuietHandler, running
 from tests.threadline.bridge.fake_bot_api import BotApi, Fault, RefusedError
 
 DRIP_S = 0.15
 
 
-class BotServer(ThreadingHTTPServer):
+class BotServer(LoopbackServer):
     """Serves one `BotApi`. `faults` are spent on writing calls, first in first out (None:
     none).
     """
 
-    daemon_threads = True
     block_on_close = False
 
     def __init__(self, api: BotApi) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(_Handler)
         self.api = api
         self.faults: list[Fault | None] = []
         self.release = threading.Event()
@@ -37,39 +35,27 @@ class BotServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return self.origin
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that was killed is no event."""
 
 
-@contextmanager
-def serving(api: BotApi) -> Iterator[BotServer]:
+def serving(api: BotApi) -> AbstractContextManager[BotServer]:
     """A running server for the block."""
     server = BotServer(api)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.release.set()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return running(server, server.release.set)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     server: BotServer
 
-    def log_message(self, *_args: object) -> None:
-        """Silent."""
+    def get(self) -> None:
+        self.post()
 
-    def do_GET(self) -> None:
-        self.do_POST()
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+    def post(self) -> None:
+        body = self.body()
         bot, _, method = self.path.split("?")[0].removeprefix("/bot").partition("/")
         if not method or ":" not in bot:
             self._answer(404, {"ok": False, "error_code": 404, "description": "Not Found"})
@@ -112,12 +98,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault.startswith("reset"):
             self._reset()
         elif fault.startswith("502"):
-            self._raw(502, b"<html>502 Bad Gateway</html>", "text/html")
+            self.answer(502, b"<html>502 Bad Gateway</html>", content_type="text/html")
         elif fault == "500-restart":
             error = {"error_code": 500, "description": "Internal Server Error: restart"}
             self._answer(500, {"ok": False, **error})
         elif fault == "garbage":
-            self._raw(200, b'{"ok": true, "result": ', "application/json")
+            self.answer(200, b'{"ok": true, "result": ', content_type="application/json")
         else:
             self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{")
             self.wfile.flush()
@@ -141,14 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _answer(self, status: int, answer: dict[str, Any]) -> None:
-        self._raw(status, json.dumps(answer).encode(), "application/json")
-
-    def _raw(self, status: int, body: bytes, kind: str) -> None:
-        self.send_response(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(status, json.dumps(answer).encode(), content_type="application/json")
 
 
 def parse_fields(kind: str, body: bytes) -> dict[str, Any]:

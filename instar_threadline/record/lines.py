@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -90,8 +91,9 @@ def read_genuine(data: bytes, lines: Sequence[bytes], mac: LineMac) -> list[Line
         return None
     if len(found) != len(lines):  # a newline inside of one, or an empty line
         return None
-    if not all(line.id and line.text is not None and not line.odd for line in found):
-        return None
+    for line in found:
+        if not line.id or line.text is None or line.odd:
+            return None
     return found if mac.usual(lines) else None
 
 
@@ -192,6 +194,16 @@ def identity_key(identity: tuple[str, str, str, str]) -> int:
     """A signed 64-bit number for an identity. Different identities may share one: compare them."""
     raw = hashlib.blake2b("\0".join(identity).encode(), digest_size=8).digest()
     return int.from_bytes(raw, "big", signed=True)
+
+
+def identity_keys(direction: Direction, peers: Sequence[str], lines: Sequence[Line]) -> list[int]:
+    """The same for the identities of many lines; `peers`: their counterparties."""
+    begin, digests = hashlib.blake2b(digest_size=8).copy, []
+    for peer, line in zip(peers, lines, strict=True):
+        raw = begin()
+        raw.update(f"{direction}\0{peer}\0{line.thread_id}\0{line.id}".encode())
+        digests.append(raw.digest())
+    return list(struct.unpack(f">{len(digests)}q", b"".join(digests)))
 
 
 def same_content(text: str, in_reply_to: str | None, other: Line | Message) -> bool:

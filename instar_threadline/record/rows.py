@@ -14,7 +14,13 @@ import msgspec
 
 from instar_threadline.messages import UNKNOWN_AGENT, Direction, Integrity, Message, Position
 from instar_threadline.record.checked import CheckedLine, Status, Stretch
-from instar_threadline.record.lines import Line, identity_key, instant_ms, message_of
+from instar_threadline.record.lines import (
+    Line,
+    identity_key,
+    identity_keys,
+    instant_ms,
+    message_of,
+)
 from instar_threadline.record.schema import IDS_A_MS
 
 SUBJECT_CHARS = 200
@@ -91,16 +97,19 @@ def rows_of(
     direction: Direction, segment: int, stretch: Stretch, lines: Sequence[Line], at: int
 ) -> list[Row]:
     """The rows of the lines of a stretch, whose MACs hold; the same as of each by itself."""
-    rows, offset, inbound = [], stretch.offset, direction == "in"
-    for data, line in zip(stretch.lines, lines, strict=True):
-        if inbound:
-            peer, name = line.from_ or UNKNOWN_AGENT, line.sender_name
-        else:
-            peer, name = line.to or UNKNOWN_AGENT, line.recipient_name
+    rows, offset = [], stretch.offset
+    if direction == "in":
+        peers = [line.from_ or UNKNOWN_AGENT for line in lines]
+        names = [line.sender_name for line in lines]
+    else:
+        peers = [line.to or UNKNOWN_AGENT for line in lines]
+        names = [line.recipient_name for line in lines]
+    identities = identity_keys(direction, peers, lines)
+    columns = zip(stretch.lines, lines, peers, names, identities, strict=True)
+    for data, line, peer, name, identity in columns:
         at_ms = instant_ms(line.timestamp)
         if at_ms is not None:
             at = at_ms
-        identity = identity_key((direction, peer, line.thread_id, line.id))
         length = len(data)
         rows.append(
             Row(direction, line, peer, name, at_ms, at, "ok", not line.unverified, "chained",

@@ -250,6 +250,7 @@ class Bridge:
 
     def _opened(self) -> _Parts:
         clock = self.host.clock
+        self._configured()  # finds the bot's token, which no message may carry
         outbox = Outbox(open_bridge_database(self.host.state_dir), clock, self._options.limits())
         topics = Topics(outbox, self._options.budget(), self._options.on_topic_deleted)
         outbox.add_target(CHAT_TARGET)

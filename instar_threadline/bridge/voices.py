@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from instar_host.plugins import Outcome
 from instar_host.records import HostContext
 from instar_threadline.messages import Message, Thread
@@ -59,7 +61,7 @@ class PluginVoices:
             sinks: dict[str, BridgeSink] = {}
             for given in self._host.plugins.collect("threadline_sinks", host=self._host):
                 sink = given.value
-                if not isinstance(sink, BridgeSink) or not _NAME.fullmatch(sink.name):
+                if not isinstance(sink.name, str) or not _NAME.fullmatch(sink.name):
                     self._host.plugins.report(given.plugin, "a sink needs a plain name")
                 elif sink.name in sinks or sink.name == "jsonl":
                     words = f"the sink {sink.name} is there already"
@@ -78,7 +80,16 @@ def _drained(outcome: Outcome) -> list[Redactor] | None:
         given = list(outcome.value or ())
     except Exception:  # noqa: BLE001 - a plugin's generator
         return None
-    return given if all(isinstance(item, Redactor) for item in given) else None
+    return given if all(_is_redactor(item) for item in given) else None
+
+
+def _is_redactor(item: object) -> bool:
+    """The members too: nobody has looked at them, and a bad one would stop everybody's messages."""
+    if not isinstance(item, Redactor):
+        return False
+    said: dict[str, object] = msgspec.structs.asdict(item)
+    kinds = isinstance(said["name"], str) and isinstance(said["order"], int)
+    return kinds and callable(said["redact"])
 
 
 def _refuses(_text: str) -> str:

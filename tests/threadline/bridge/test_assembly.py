@@ -19,7 +19,7 @@ from instar_threadline.messages import Message, Thread
 from instar_threadline.plugin import ThreadlinePlugin
 from instar_threadline.records import BridgeSink, Mirror, Mirrored, Redactor, SinkResult
 from tests.threadline.bridge.fake_bot_api import TOKEN, BotApi, RefusedError
-from tests.threadline.bridge.stage import ON, PEER, MakeStage, Stage
+from tests.threadline.bridge.stage import GO_ON, ON, PEER, MakeStage, Stage
 
 pytest_plugins = ["instar_host.testing"]
 
@@ -334,3 +334,16 @@ def test_q10_the_token_is_nowhere(
             shown.write(path.read_bytes().decode("latin-1"))
     for secret in (TOKEN, "CANARY", "auth-token-for-tests"):
         assert secret not in shown.getvalue()
+
+
+def test_the_bots_token_is_known_before_anything_is_sent(
+    make_stage: MakeStage, environ: dict[str, str]
+) -> None:
+    """A token that no pattern fits is a known secret from the first message on."""
+    odd = "1234:" + "CANARY_of_a_server_of_ones_own"
+    environ["INSTAR_TELEGRAM_TOKEN"] = odd
+    stage = make_stage()
+    stage.say(f"the token is {odd}")
+    stage.bridge.feed(GO_ON)
+    (row,) = stage.bridge.open().outbox.head("telegram", "t:t1", 9)
+    assert row.body == "the token is ⟦redacted:known-secret⟧"

@@ -43,9 +43,9 @@ lines are left of a chunk, so that both end at one time. A message that another 
 is out of turn, which costs its thread a new count."""
 
 LONG_STEP_LINES = 100_000
-"""Of one transaction, from the second one of a catch-up on: the more lines, the less often a page
-of the tables in no order of time, or a thread, is written. The first one is of one chunk, so that
-who waits for it does not wait for long."""
+"""Of one transaction, at most: the more lines, the less often a page of the tables in no order of
+time, or a thread, is written. The first one of a catch-up is of one chunk, so that who waits for it
+does not wait for long, and each may have twice the lines of the one before."""
 
 LATE_CHECKPOINT_PAGES = 4 * CHECKPOINT_PAGES
 """The write-ahead log is copied by the thread of the text index; should that lag, then here."""
@@ -138,9 +138,10 @@ class Index:
         while not all(stream.at_end for stream in self._streams.values()):
             if stopping() or (max_steps is not None and steps >= max_steps):
                 return Progress(rows=tuple(rows), at_end=False, rebuilt=rebuilt)
+            most = min(LONG_STEP_LINES, CHUNK_LINES << min(steps, 10))
             steps += 1
             try:
-                found = self._step(stopping, CHUNK_LINES if steps == 1 else LONG_STEP_LINES)
+                found = self._step(stopping, most)
                 rows += found[: MAX_ROWS_TOLD - len(rows)]
             except _RewrittenError:
                 rebuilt = True

@@ -28,8 +28,8 @@ def test_what_is_in_a_text_is_found_by_its_trigrams(before: str, query: str, aft
 
 
 def test_trigrams_of_letters_fall_apart() -> None:
-    """Chains in the hash table of FTS5 are short: two and a half times as many values of its hash, for
-    three letters or spaces, as letters that stand for themselves have."""
+    """Chains in the hash table of FTS5 are short: its hash of three letters or spaces has two and
+    a half times as many values as of letters that stand for themselves."""
 
     def hashed(gram: bytes) -> int:
         value = 13

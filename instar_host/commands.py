@@ -42,6 +42,14 @@ class Parser(argparse.ArgumentParser):
         return found, rest
 
     def error(self, message: str) -> NoReturn:
+        kinds = [
+            name
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for name in action.choices
+        ]
+        if kinds and message.endswith("required: COMMAND"):
+            message = f"which command? There is {', '.join(kinds)}."
         raise UsageError(f"{message}\n{self.format_usage().rstrip()}")
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
@@ -21,12 +22,11 @@ from instar_host.errors import InstarError, LeaseHeld, reason
 from instar_host.lease import Lease
 from instar_host.records import Terminal
 from instar_host.store.errors import StoreError, shown
-from instar_tokenledger import answers, display
-from instar_tokenledger.answers import IDLE_MS, SESSIONS
-from instar_tokenledger.errors import LedgerError, NothingFound
+from instar_tokenledger import answers, display, options
+from instar_tokenledger.answers import IDLE_MS
+from instar_tokenledger.errors import BadQuery, LedgerError, NothingFound
 from instar_tokenledger.opening import ledger_path
 from instar_tokenledger.queries import Json
-from instar_tokenledger.series import BUCKETS
 from instar_tokenledger.service import TROUBLE, LedgerService, Reading, file_bytes
 from instar_tokenledger.spans import instant_ms, span_ms
 from instar_tokenledger.windows import END_OF_TIME, Window
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from instar_tokenledger.ingest import Progress
 
 PROGRESS_EVERY_S = 0.2
+NOTHING_HERE = "Nothing in this span."
 EMPTY = "The ledger is empty: `instar tokens scan` fills it."
 CLEAR_LINE = "\r\x1b[K"
 
@@ -43,10 +44,10 @@ CLEAR_LINE = "\r\x1b[K"
 def configure(parser: argparse.ArgumentParser) -> None:
     """The sub-commands and their flags."""
     kinds = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, run_it, summary, options in _COMMANDS:
+    for name, run_it, summary, takes in _COMMANDS:
         sub = kinds.add_parser(name, help=summary, description=summary)
-        for option in options:
-            option(sub)
+        for take in takes:
+            take(sub)
         sub.set_defaults(run_tokens=run_it)
 
 
@@ -70,10 +71,18 @@ class _Call(Call[LedgerService]):
     def window(self) -> Window:
         now_ms = self.host.clock.now_ms()
         since, until = self.arguments.since, self.arguments.until
-        return Window(
+        window = Window(
             instant_ms(since, now_ms, self.zone_info) if since else 0,
             instant_ms(until, now_ms, self.zone_info) if until else END_OF_TIME,
         )
+        if since and until and window.since >= window.until:
+            raise BadQuery(f"--since {since} is not before --until {until}.")
+        return window
+
+    @property
+    def width(self) -> int | None:
+        """Columns that a table may take; None where nobody looks on and nothing is cut."""
+        return self.terminal.width if self.terminal.is_tty else None
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Reading]:
@@ -124,6 +133,9 @@ def _scanned(call: _Call, *, anew: bool) -> int:
         return 0
     text = display.summary_text(answer["summary"], call.zone_info)
     notes = display.scan_notes(progress, status)
+    for named in call.service.settings.claude_dirs:
+        if not Path(named).expanduser().joinpath("projects").is_dir():
+            call.note(f"There is no folder projects/ in {shown(named)}; nothing was read there.")
     call.give(answer, "\n".join([text, *notes]))
     return 0
 
@@ -137,21 +149,30 @@ def _summary(call: _Call) -> int:
 
 
 def _sessions(call: _Call) -> int:
-    with call.reading() as reading:
-        answer = answers.sessions(reading, call.window(), call.arguments.limit, 0)
-    return call.give(answer, display.sessions_text(answer["sessions"], call.zone_info))
+    return _listed(
+        call,
+        "sessions",
+        lambda reading: answers.sessions(reading, call.window(), call.arguments.limit, 0),
+        lambda rows: display.sessions_text(rows, call.zone_info, call.width),
+    )
 
 
 def _by_project(call: _Call) -> int:
-    with call.reading() as reading:
-        answer = answers.projects(reading, call.window(), call.arguments.limit, 0)
-    return call.give(answer, display.projects_text(answer["projects"]))
+    return _listed(
+        call,
+        "projects",
+        lambda reading: answers.projects(reading, call.window(), call.arguments.limit, 0),
+        lambda rows: display.projects_text(rows, call.width),
+    )
 
 
 def _by_model(call: _Call) -> int:
-    with call.reading() as reading:
-        answer = answers.models(reading, call.window(), call.arguments.limit, 0)
-    return call.give(answer, display.models_text(answer["models"]))
+    return _listed(
+        call,
+        "models",
+        lambda reading: answers.models(reading, call.window(), call.arguments.limit, 0),
+        display.models_text,
+    )
 
 
 def _orphans(call: _Call) -> int:
@@ -159,16 +180,40 @@ def _orphans(call: _Call) -> int:
     idle_ms = span_ms(call.arguments.idle) if call.arguments.idle else IDLE_MS
     since = call.arguments.since
     since_ms = instant_ms(since, now_ms, call.zone_info) if since else 0
-    with call.reading() as reading:
-        answer = answers.orphans(reading, idle_ms, now_ms, since_ms, call.arguments.limit, 0)
-    return call.give(answer, display.orphans_text(answer["orphans"], call.zone_info))
+    limit = call.arguments.limit
+    return _listed(
+        call,
+        "orphans",
+        lambda reading: answers.orphans(reading, idle_ms, now_ms, since_ms, limit, 0),
+        lambda rows: display.orphans_text(rows, call.zone_info, call.width),
+        "No session has gone quiet.",
+    )
 
 
 def _series(call: _Call) -> int:
-    with call.reading() as reading:
-        answer = answers.series(reading, call.window(), call.arguments.bucket, call.zone)
     bucket = call.arguments.bucket
-    return call.give(answer, display.series_text(answer["series"], bucket, call.zone_info))
+    return _listed(
+        call,
+        "series",
+        lambda reading: answers.series(reading, call.window(), bucket, call.zone),
+        lambda rows: display.series_text(rows, bucket, call.zone_info),
+    )
+
+
+def _listed(
+    call: _Call,
+    key: str,
+    ask: Callable[[Reading], Json],
+    show: Callable[[Sequence[Json]], str],
+    nothing: str = NOTHING_HERE,
+) -> int:
+    """Give a list of rows, or say that there are none and why."""
+    with call.reading() as reading:
+        answer = ask(reading)
+        empty = not answer[key] and not reading.totals.contents()["requests"]
+    if answer[key]:
+        return call.give(answer, show(answer[key]))
+    return call.give(answer, f"{nothing} {EMPTY}" if empty else nothing)
 
 
 def _status(call: _Call) -> int:
@@ -205,7 +250,16 @@ def _snapshot(call: _Call) -> int:
             raise NothingFound("There is no ledger yet; `instar tokens scan` makes one.")
     reader = call.service.open_reader()
     try:
-        _tried(lambda: backups.backup(reader, target))
+        backups.backup(reader, target)
+    except StoreError as error:
+        raise LedgerError(str(error)) from error
+    except OSError as error:
+        raise LedgerError(
+            f"{shown(target)} cannot be written: {error.strerror}. Name a file in a folder that"
+            " is there and yours."
+        ) from error
+    except apsw.Error as error:
+        raise LedgerError(f"{shown(target)} cannot be written: {reason(error)}") from error
     finally:
         reader.close()
     call.say(f"Wrote {shown(target)}, verified.")
@@ -301,64 +355,39 @@ def _nothing_to_read(call: _Call) -> str:
     )
 
 
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, as the route answers it")
-
-
-def _since(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--since", metavar="WHEN", help="from then on: 7d, 12h, 2026-01-31, epoch ms; default: ever"
-    )
-
-
-def _span(parser: argparse.ArgumentParser) -> None:
-    _since(parser)
-    parser.add_argument("--until", metavar="WHEN", help="before then; default: now")
-
-
-def _limit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--limit", type=_count, default=SESSIONS, help=f"how many rows; default: {SESSIONS}"
-    )
-
-
-def _idle(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--idle", metavar="SPAN", help="quiet for longer than this; default: 30m")
-
-
-def _bucket(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--bucket", choices=BUCKETS, default="day", help="default: day")
-    parser.add_argument("--tz", help="an IANA time zone; default: yours")
-
-
-def _request(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("request", help="a request id, message id or row id")
-
-
-def _file(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", help="where the copy goes")
-    parser.set_defaults(json=False)
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError("a whole number from 1 to 1000000")
-    return int(text)
-
-
 _COMMANDS: tuple[
     tuple[str, Callable[[_Call], int], str, tuple[Callable[[argparse.ArgumentParser], None], ...]],
     ...,
 ] = (
-    ("scan", _scan, "read everything that is new, then show the totals", (_json,)),
-    ("summary", _summary, "totals by kind", (_json, _span)),
-    ("sessions", _sessions, "sessions by tokens", (_json, _span, _limit)),
-    ("by-project", _by_project, "projects by tokens", (_json, _span, _limit)),
-    ("by-model", _by_model, "models by tokens", (_json, _span, _limit)),
-    ("orphans", _orphans, "sessions that have gone quiet", (_json, _since, _limit, _idle)),
-    ("series", _series, "use by day or hour", (_json, _span, _bucket)),
-    ("status", _status, "how far reading has come, and what was skipped", (_json,)),
-    ("trace", _trace, "every line that made the number of one request", (_json, _request)),
-    ("rebuild", _rebuild, "read every transcript again; nothing is ever taken away", (_json,)),
-    ("snapshot", _snapshot, "a verified copy, for Datasette, DuckDB or sqlite3", (_file,)),
+    ("scan", _scan, "read everything that is new, then show the totals", (options.as_json,)),
+    ("summary", _summary, "totals by kind", (options.as_json, options.span)),
+    ("sessions", _sessions, "sessions by tokens", (options.as_json, options.span, options.limit)),
+    (
+        "by-project",
+        _by_project,
+        "projects by tokens",
+        (options.as_json, options.span, options.limit),
+    ),
+    ("by-model", _by_model, "models by tokens", (options.as_json, options.span, options.limit)),
+    (
+        "orphans",
+        _orphans,
+        "sessions that have gone quiet",
+        (options.as_json, options.since, options.limit, options.idle),
+    ),
+    ("series", _series, "use by day or hour", (options.as_json, options.span, options.bucket)),
+    ("status", _status, "how far reading has come, and what was skipped", (options.as_json,)),
+    (
+        "trace",
+        _trace,
+        "every line that made the number of one request",
+        (options.as_json, options.request),
+    ),
+    (
+        "rebuild",
+        _rebuild,
+        "read every transcript again; nothing is ever taken away",
+        (options.as_json,),
+    ),
+    ("snapshot", _snapshot, "a verified copy, for Datasette, DuckDB or sqlite3", (options.file,)),
 )

@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 Json = Mapping[str, Any]
 Row = Sequence[str]
 MIB = 1024 * 1024
+NARROWEST = 12
+"""Characters that the last column of a table keeps, however narrow the terminal."""
+SKIPPED = {
+    "bad-number": "a counter that is no whole number",
+    "bad-timestamp": "a time that is none",
+    "bad-row": "a row that its source got wrong",
+    "malformed": "not valid JSON, or cut off",
+    "no-identity": "no id of any kind",
+    "no-session-id": "no session",
+    "no-timestamp": "no time",
+    "no-usage": "an answer without usage",
+    "not-object": "JSON, but no object",
+    "source-error": "a source that failed",
+    "synthetic": "made by the agent itself, not a request",
+    "too-deep": "nested too deep",
+    "too-long": "longer than a line may be",
+}
+"""Why a line was not counted, in words; the page says the same."""
 
 
 def summary_text(summary: Json, zone: tzinfo | None) -> str:
@@ -52,12 +70,12 @@ def summary_text(summary: Json, zone: tzinfo | None) -> str:
 def scan_notes(progress: Progress, status: Json) -> list[str]:
     """What a scan read, and what it could not."""
     lines = ["", f"Read {counted(progress.files_read, 'file')}, {size(progress.bytes_read)}."]
-    lines += [f"Skipped {counted(n, 'line')}: {reason}" for reason, n in status["skips"].items()]
+    lines += _skip_lines(status["skips"])
     lines += [f"Could not read {counted(n, 'file')}: {why}" for why, n in progress.errors.items()]
     return lines
 
 
-def sessions_text(rows: Sequence[Json], zone: tzinfo | None) -> str:
+def sessions_text(rows: Sequence[Json], zone: tzinfo | None, width: int | None = None) -> str:
     return table(
         ["SESSION", "TOKENS", "REQUESTS", "LAST", "PROJECT"],
         [
@@ -71,10 +89,11 @@ def sessions_text(rows: Sequence[Json], zone: tzinfo | None) -> str:
             for row in rows
         ],
         right=(1, 2),
+        width=width,
     )
 
 
-def projects_text(rows: Sequence[Json]) -> str:
+def projects_text(rows: Sequence[Json], width: int | None = None) -> str:
     return table(
         ["TOKENS", "REQUESTS", "SESSIONS", "PROJECT"],
         [
@@ -87,6 +106,7 @@ def projects_text(rows: Sequence[Json]) -> str:
             for row in rows
         ],
         right=(0, 1, 2),
+        width=width,
     )
 
 
@@ -99,7 +119,7 @@ def models_text(rows: Sequence[Json]) -> str:
     )
 
 
-def orphans_text(rows: Sequence[Json], zone: tzinfo | None) -> str:
+def orphans_text(rows: Sequence[Json], zone: tzinfo | None, width: int | None = None) -> str:
     return table(
         ["SESSION", "LAST", "TOKENS", "PROJECT"],
         [
@@ -112,6 +132,7 @@ def orphans_text(rows: Sequence[Json], zone: tzinfo | None) -> str:
             for row in rows
         ],
         right=(2,),
+        width=width,
     )
 
 
@@ -152,7 +173,7 @@ def status_text(status: Json) -> str:
             f"The agents' own totals of {grouped(own['sessions'])} sessions: {theirs};"
             f" this ledger has {grouped(own['ledgerTokens'])} tokens for them."
         )
-    lines += [f"Skipped {counted(n, 'line')}: {reason}" for reason, n in status["skips"].items()]
+    lines += _skip_lines(status["skips"])
     lines += [f"Could not read {counted(n, 'file')}: {why}" for why, n in status["errors"].items()]
     return "\n".join([*lines, *_partial_lines(status["partial"])])
 
@@ -169,10 +190,19 @@ def progress_text(progress: Progress, elapsed_s: float) -> str:
 
 
 def table(
-    heads: Row, rows: Sequence[Row], *, left: int | None = None, right: Sequence[int] = ()
+    heads: Row,
+    rows: Sequence[Row],
+    *,
+    left: int | None = None,
+    right: Sequence[int] = (),
+    width: int | None = None,
 ) -> str:
     """Aligned columns; the first `left` to the left and the others to the right, or just those
-    named."""
+    named. With a `width` in characters the last column loses its beginning where it has to."""
+    if width is not None:
+        taken = [max(len(row[i]) for row in [heads, *rows]) + 2 for i in range(len(heads) - 1)]
+        room = max(NARROWEST, width - sum(taken))
+        rows = [[*row[:-1], _ending(row[-1], room)] for row in rows]
     to_right = set(range(left, len(heads))) if left is not None else set(right)
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     return "\n".join(
@@ -182,6 +212,11 @@ def table(
         ).rstrip()
         for row in [heads, *rows]
     )
+
+
+def _ending(text: str, room: int) -> str:
+    """The end of a path says more than its beginning."""
+    return text if len(text) <= room else f"…{text[1 - room :]}"
 
 
 def grouped(number: int) -> str:
@@ -227,6 +262,14 @@ def moment(at_ms: int | None, zone: tzinfo | None) -> str:
 def clean(text: str) -> str:
     """Text from a transcript with everything unprintable escaped: it never drives the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _skip_lines(skips: Mapping[str, int]) -> list[str]:
+    return [
+        f"Skipped {counted(n, 'line')}: {reason}"
+        + (f" ({SKIPPED[reason]})" if reason in SKIPPED else "")
+        for reason, n in skips.items()
+    ]
 
 
 def _too_old_lines(status: Json) -> list[str]:

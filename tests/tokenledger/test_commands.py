@@ -164,7 +164,8 @@ def test_dates_are_those_of_the_persons_own_zone(home: LedgerHome, shell: Shell)
     "words",
     [
         ["summary", "--since", "yesterday"], ["summary", "--since", "-1"],
-        ["summary", "--since", "2026-13-01"], ["summary", "--until", "9" * 30],
+        ["summary", "--since", "7d", "--until", "14d"], ["summary", "--since", "2026-13-01"],
+        ["summary", "--until", "9" * 30],
         ["series", "--tz", "Mars/Olympus"], ["series", "--tz", "../../etc/passwd"],
         ["series", "--bucket", "year"], ["sessions", "--limit", "0"],
         ["sessions", "--limit", "many"], ["orphans", "--idle", "soon"], ["orphans", "--idle", "0"],
@@ -177,6 +178,7 @@ def test_wrong_usage_is_exit_code_2(home: LedgerHome, shell: Shell, words: list[
     assert result.code == 2
     assert "Traceback" not in result.err
     assert result.out == ""
+    assert words or "There is scan, summary, " in result.err
 
 
 def test_an_empty_home_says_where_it_looked(home: LedgerHome, shell: Shell) -> None:
@@ -196,6 +198,40 @@ def test_before_the_first_scan_every_question_has_an_answer(
     assert shell("tokens", command).code == 0
     assert shell("tokens", command, "--json").json()
     assert not os.path.exists(home.database)
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_a_list_without_rows_says_so(home: LedgerHome, shell: Shell, command: str) -> None:
+    """No bare line of column heads: a sentence, and the way out where the ledger is empty."""
+    result = shell("tokens", command)
+    assert "instar tokens scan" in result.out
+    two_sessions(home)
+    shell("tokens", "scan")
+    result = shell("tokens", command, "--since", "2031-01-01")
+    assert (result.code, result.out.count("\n")) == (0, 1)
+    assert result.out.startswith(("Nothing in this span.", "No session has gone quiet."))
+
+
+def test_a_folder_that_is_named_and_not_there_is_said(home: LedgerHome, shell: Shell) -> None:
+    """A mistyped `--claude-dir` does not pass for a folder without news."""
+    two_sessions(home)
+    assert shell("tokens", "scan").err == ""
+    result = shell("tokens", "scan", *transcripts_at(home.claude.with_name("typo")))
+    assert (result.code, "There is no folder projects/ in" in result.err) == (0, True)
+    assert "typo" in result.err
+
+
+def test_a_long_path_fits_a_terminal_and_is_whole_in_a_pipe(home: LedgerHome, shell: Shell) -> None:
+    """The end of a path is kept where somebody looks on; nothing is cut for a program."""
+    path = "/home/ada/" + "deep/" * 40 + "harbour"
+    home.write(SESSION, said("m1", "r1", cwd=path))
+    shell("tokens", "scan")
+    for command in ("sessions", "by-project", "orphans"):
+        shown = shell("tokens", command, tty=True).out
+        assert max(map(len, shown.splitlines())) <= 100
+        assert "…" in shown
+        assert "/harbour" in shown
+        assert path in shell("tokens", command).out
 
 
 def test_other_folders_than_the_configured_ones(home: LedgerHome, shell: Shell) -> None:
@@ -280,8 +316,11 @@ def test_a_snapshot_of_nothing_or_to_nowhere(home: LedgerHome, shell: Shell) -> 
     assert shell("tokens", "snapshot", str(home.claude / "copy.db")).code == 1
     two_sessions(home)
     shell("tokens", "scan")
-    result = shell("tokens", "snapshot", str(home.claude / "no/such/folder/copy.db"))
-    assert (result.code, "Traceback" in result.err) == (1, False)
+    for target in (home.claude / "no/such/folder/copy.db", home.claude):
+        result = shell("tokens", "snapshot", str(target))
+        assert result.code == 1
+        assert result.err.startswith(f"instar: {target} cannot be written: ")
+        assert "Error" not in result.err
 
 
 @pytest.mark.parametrize("command", ["scan", "summary", "sessions"])

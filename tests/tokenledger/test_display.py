@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from instar_tokenledger import display
 from instar_tokenledger.display import clean, duration, grouped, moment, size, table
 
 
@@ -53,3 +56,10 @@ def test_tables_line_up() -> None:
     """Columns are as wide as their widest cell; numbers stand to the right."""
     text = table(["NAME", "N"], [["a", "1"], ["long name", grouped(12_345)]], right=(1,))
     assert text.splitlines() == ["NAME            N", "a               1", "long name  12,345"]
+
+
+def test_the_terminal_and_the_page_say_why_alike() -> None:
+    """A reason for which a line was skipped has the same words in both."""
+    page = (Path(display.__file__).parent / "dashboard" / "reading.js").read_text(encoding="utf-8")
+    block = page.partition("const REASONS = {")[2].partition("}")[0]
+    assert dict(re.findall(r'"([a-z-]+)": "([^"]+)"', block)) == display.SKIPPED

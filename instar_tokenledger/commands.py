@@ -21,7 +21,7 @@ from instar_host.calls import Call
 from instar_host.errors import InstarError, LeaseHeld, reason
 from instar_host.lease import Lease
 from instar_host.records import Terminal
-from instar_host.store.errors import StoreError, shown
+from instar_host.store.errors import CorruptStore, StoreError, shown
 from instar_tokenledger import answers, display, options
 from instar_tokenledger.answers import IDLE_MS
 from instar_tokenledger.errors import BadQuery, LedgerError, NothingFound
@@ -90,7 +90,9 @@ class _Call(Call[LedgerService]):
             with self.service.reading() as reading:
                 yield reading
         except (apsw.Error, OSError, StoreError) as error:
-            raise LedgerError(f"The ledger cannot be read: {reason(error)}") from error
+            words = str(error) if isinstance(error, StoreError) else reason(error)
+            cure = " `instar tokens scan` does both." if isinstance(error, CorruptStore) else ""
+            raise LedgerError(f"The ledger cannot be read: {words}{cure}") from error
 
     def give(self, answer: Json, text: str) -> int:
         """Print the answer as JSON where it was asked for, else as text."""

@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import apsw
 import pytest
 
-from benchmarks.corpus import START_MS, build
+from benchmarks.corpus import START_MS
 from instar_host.testing import FakeClock
-from instar_tokenledger.schema import APPLICATION_ID
 from tests.tokenledger.command_lines import Shell, transcripts_at
 from tests.tokenledger.homes import SESSION, LedgerHome, said
 from tests.tokenledger.old_ledgers import held_open, make_old_ledger, old_row
@@ -294,33 +292,6 @@ def test_status_says_how_far_reading_has_come(home: LedgerHome, shell: Shell) ->
     assert (found["files"]["read"], found["bytes"]["read"]) == (1, path.stat().st_size)
     assert found["ledgerBytes"] > 0
     assert "Skipped 1 line: malformed" in shell("tokens", "status").out
-
-
-def test_a_snapshot_opens_and_verifies(home: LedgerHome, shell: Shell, tmp_path: Path) -> None:
-    """The copy is one whole, private database with every request, for any program to open."""
-    build(home.claude, seed=40, sessions=12, scale="small")
-    count = shell("tokens", "scan", "--json").json()["summary"]["eventCount"]
-    target = tmp_path / "copy.db"
-    assert shell("tokens", "snapshot", str(target)).code == 0
-    assert os.stat(target).st_mode & 0o777 == 0o600
-    copy = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READONLY)
-    assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert copy.pragma("application_id") == APPLICATION_ID
-    assert copy.execute("SELECT count(*) FROM requests").fetchall() == [(count,)]
-    copy.close()
-    assert os.listdir(tmp_path / "state" / "server-data")
-
-
-def test_a_snapshot_of_nothing_or_to_nowhere(home: LedgerHome, shell: Shell) -> None:
-    """Without a ledger, or without a folder to write to, it says so and ends in 1."""
-    assert shell("tokens", "snapshot", str(home.claude / "copy.db")).code == 1
-    two_sessions(home)
-    shell("tokens", "scan")
-    for target in (home.claude / "no/such/folder/copy.db", home.claude):
-        result = shell("tokens", "snapshot", str(target))
-        assert result.code == 1
-        assert result.err.startswith(f"instar: {target} cannot be written: ")
-        assert "Error" not in result.err
 
 
 @pytest.mark.parametrize("command", ["scan", "summary", "sessions"])

@@ -1,0 +1,74 @@
+"""Copies of the ledger: made by a command, put back by hand, and what damage is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import apsw
+import pytest
+
+from benchmarks.corpus import START_MS, build
+from instar_host.testing import FakeClock
+from instar_tokenledger.schema import APPLICATION_ID
+from tests.tokenledger.command_lines import Shell, transcripts_at
+from tests.tokenledger.homes import SESSION, LedgerHome, said
+
+
+@pytest.fixture
+def shell(home: LedgerHome) -> Shell:
+    return Shell(home, FakeClock(START_MS))
+
+
+def test_a_snapshot_opens_and_verifies(home: LedgerHome, shell: Shell, tmp_path: Path) -> None:
+    """The copy is one whole, private database with every request, for any program to open."""
+    build(home.claude, seed=40, sessions=12, scale="small")
+    count = shell("tokens", "scan", "--json").json()["summary"]["eventCount"]
+    target = tmp_path / "copy.db"
+    assert shell("tokens", "snapshot", str(target)).code == 0
+    assert os.stat(target).st_mode & 0o777 == 0o600
+    copy = apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READONLY)
+    assert copy.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert copy.pragma("application_id") == APPLICATION_ID
+    assert copy.execute("SELECT count(*) FROM requests").fetchall() == [(count,)]
+    copy.close()
+    assert os.listdir(tmp_path / "state" / "server-data")
+
+
+def test_a_snapshot_put_back_is_the_ledger(home: LedgerHome, shell: Shell, tmp_path: Path) -> None:
+    """The way back that the page on operating names: stop, move the old files away, copy."""
+    home.write(SESSION, said("m1", "r1"), said("m2", "r2"))
+    shell("tokens", "scan")
+    shell("tokens", "snapshot", str(tmp_path / "copy.db"))
+    for path in Path(home.database).parent.glob("token-ledger.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "copy.db", home.database)
+    assert shell("tokens", "summary", "--json").json()["summary"]["eventCount"] == 2
+    nothing = transcripts_at(tmp_path)
+    assert shell("tokens", "scan", "--json", *nothing).json()["summary"]["eventCount"] == 2
+
+
+def test_a_damaged_ledger_says_which_command_mends_it(home: LedgerHome, shell: Shell) -> None:
+    """No class of an exception, and nothing for a person to move by hand."""
+    home.write(SESSION, said("m1", "r1"), said("m2", "r2"))
+    shell("tokens", "scan")
+    Path(home.database).write_bytes(b"")
+    said_so = shell("tokens", "summary")
+    assert said_so.code == 1
+    assert "CorruptStore" not in said_so.err
+    assert "`instar tokens scan` does both" in said_so.err
+    assert shell("tokens", "scan").code == 0
+    assert shell("tokens", "summary").code == 0
+
+
+def test_a_snapshot_of_nothing_or_to_nowhere(home: LedgerHome, shell: Shell) -> None:
+    """Without a ledger, or without a folder to write to, it says so and ends in 1."""
+    assert shell("tokens", "snapshot", str(home.claude / "copy.db")).code == 1
+    home.write(SESSION, said("m1", "r1"), said("m2", "r2"))
+    shell("tokens", "scan")
+    for target in (home.claude / "no/such/folder/copy.db", home.claude):
+        result = shell("tokens", "snapshot", str(target))
+        assert result.code == 1
+        assert result.err.startswith(f"instar: {target} cannot be written: ")
+        assert "Error" not in result.err

@@ -42,6 +42,20 @@ def live(state_dir: Path) -> None:
     log = open_log(state_dir, StillClock(), token="another token", rotate_bytes=4000)
     log.record([received(f"text {i}", id=f"k-{i}") for i in range(15)])
     log.close()
+    die_before_writing(state_dir)
+
+
+def die_before_writing(state_dir: Path) -> None:
+    """Lines that are announced and not written, and then, after a crash, announced once more."""
+    folder, again = state_dir / "threadline", [received(f"again {i}", id=f"a-{i}") for i in (1, 2)]
+    for last in (False, True):
+        left = {name: (folder / name).read_bytes() for name in ("inbox.jsonl.active", "inbox.head")}
+        log = open_log(state_dir, token="another token")
+        log.record(again)
+        log.close()
+        if not last:
+            for name, data in left.items():
+                (folder / name).write_bytes(data)
 
 
 def changed(data: bytes, how: str, one: int, other: int, keys: Keyring) -> bytes:

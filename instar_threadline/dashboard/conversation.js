@@ -80,7 +80,7 @@ export function conversation(api, { back, earlier }) {
       (one.status === "outside" || one.status === "altered") && [one.status, "bad", "What the chain says"],
       one.conflict && ["Conflict", "bad", "Another message with this id says something else"],
       one.outcome && [one.outcome, null, "Outcome"],
-      inbound && one.trustLevel && [one.trustLevel, null, "Trust level"],
+      inbound && one.trustLevel && [`trust: ${one.trustLevel}`, null, "What the host said of the sender"],
       one.inReplyTo && [`↩ ${one.inReplyTo.slice(0, SHORT)}`, null, `In reply to ${one.inReplyTo}`],
     ].filter(Boolean);
     const time = one.at ? stamp(one.at) : h("span", { title: "Not a time" }, one.timestamp || "no time");

@@ -84,7 +84,7 @@ export function reading(api) {
   }
 
   function watching({ watch, lease }) {
-    if (!lease.held || !watch?.startsWith("off: ")) return null;
+    if (!lease.held || !watch?.startsWith("off: ") || watch === "off: not wanted") return null; // no folder yet, or a setting
     return h("p", { class: "muted" }, `Changes are found by looking now and then; the watch is off: ${watch.slice(5)}.`);
   }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -62,6 +63,7 @@ def test_a_conversation_is_chosen_read_and_left(
     assert ages
     assert "NaN" not in ages  # C-06
     assert page.get_by_text("Genuine", exact=True).is_visible()
+    assert page.get_by_text(re.compile("^trust: ")).first.is_visible()
     assert tab.overflow_px() == 0
     page.reload()
     page.locator(".tl-text").get_by_text("an answer").wait_for()

@@ -138,7 +138,7 @@ def test_reading_history_shows_how_far_it_is(ledger: ServedLedger, open_tab: Ope
     status = ledger.get("/tokens/status")
     status["files"] |= {"seen": 1200, "waiting": 300}
     status["bytes"] |= {"read": 900_000_000, "waiting": 100_000_000, "perSecond": 50_000_000}
-    status |= {"state": "catching-up", "secondsLeft": 2}
+    status |= {"state": "catching-up", "secondsLeft": 2, "watch": "off: not wanted"}
     tab = open_tab(ledger.running)
     tab.page.route("**/tokens/status", lambda route: route.fulfill(json=status))
     tab.page.route("**/tokens/events", lambda route: route.fulfill(status=404, json={"error": "-"}))
@@ -149,7 +149,9 @@ def test_reading_history_shows_how_far_it_is(ledger: ServedLedger, open_tab: Ope
         "900 of 1,200 files · 100.0 MB to go · 50.0 MB a second · about 2 s left"
     )
     assert page.get_attribute("progress", "value") == "0.9000"
-    assert "1 line was not counted" in page.get_by_role("region", name="Reading").inner_text()
+    reading = page.get_by_role("region", name="Reading").inner_text()
+    assert "1 line was not counted" in reading
+    assert "the watch is off" not in reading  # a setting, or no folder yet: no trouble
 
 
 def test_files_too_old_are_said_with_the_way_to_read_them(

@@ -158,12 +158,16 @@ class Catalog:
         if stamp is None:
             stamp = stamp_of(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns)
         if stamp != self.stamp[row]:
-            self.notice(row, stat, stamp)
+            self.notice(row, stat, stamp, self.hot_since_ms())
         elif self.state[row] == STUCK:
             self._flags[row] |= _STIRRED  # tried before any backlog: it costs one attempt
             self._settle(row)
 
-    def notice(self, row: int, stat: os.stat_result, stamp: int) -> None:
+    def hot_since_ms(self) -> int:
+        """Files written to since then are hot."""
+        return self._clock.now_ms() - HOUR_MS
+
+    def notice(self, row: int, stat: os.stat_result, stamp: int, hot_since_ms: int) -> None:
         """The file is not what it was, or is seen for the first time."""
         mtime_ms = stat.st_mtime_ns // 1_000_000
         if stamp == self._read[row] and not self.stamp[row] and self.state[row] == QUIET:
@@ -171,7 +175,7 @@ class Catalog:
             self._mtime_ms[row] = mtime_ms
         else:
             self._change(row, stat.st_size, mtime_ms, stamp)
-        if mtime_ms >= self._clock.now_ms() - HOUR_MS:
+        if mtime_ms >= hot_since_ms:
             self._hot.pop(row, None)
             self._hot[row] = None
             if len(self._hot) > HOT_FILES:
@@ -189,7 +193,7 @@ class Catalog:
 
     def hot(self) -> list[int]:
         """Files that changed within the hour, at most `HOT_FILES`."""
-        since_ms = self._clock.now_ms() - HOUR_MS
+        since_ms = self.hot_since_ms()
         cold = [row for row in self._hot if self._mtime_ms[row] < since_ms]
         for row in cold:
             del self._hot[row]
@@ -211,7 +215,7 @@ class Catalog:
 
     def _is_live(self, row: int) -> bool:
         """True for a file that somebody writes to now: its lines come before any backlog."""
-        new = self._looked and self._mtime_ms[row] >= self._clock.now_ms() - HOUR_MS
+        new = self._looked and self._mtime_ms[row] >= self.hot_since_ms()
         return new or bool(self._flags[row] & _STIRRED)
 
     def take(self) -> int | None:
@@ -308,7 +312,7 @@ class Catalog:
         One number a file, with the file's own in its last digits, is all that is sorted: with a
         hundred thousand files, tuples would be the largest thing that a first scan holds.
         """
-        hot_since_ms = self._clock.now_ms() - HOUR_MS
+        hot_since_ms = self.hot_since_ms()
         places = []
         for row, state in enumerate(self.state):
             if state == WAITING:

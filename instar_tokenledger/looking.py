@@ -254,6 +254,7 @@ class Look:
         names, stamps, states = catalog.names, catalog.stamp, catalog.state
         for begin in range(0, len(names), FILES_A_SLICE):
             self._pause()
+            hot_since_ms = catalog.hot_since_ms()
             for row in range(begin, min(begin + FILES_A_SLICE, len(names))):
                 name, folder = names[row], folders[in_folder[row]]
                 if name is None or folder is None or not folder.readable:
@@ -265,6 +266,9 @@ class Look:
                     continue
                 stamp = stamp_of(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
                 if stamp == stamps[row] and states[row] != STUCK:
+                    self.seen += 1
+                elif stamp != stamps[row] and modes.S_ISREG(found.st_mode):
+                    catalog.notice(row, found, stamp, hot_since_ms)
                     self.seen += 1
                 else:
                     self.seen += self._met(row, folder, found, stamp)

@@ -124,7 +124,11 @@ class Readers:
                 return self._idle.pop()
         connection = open_reader(self._path, application_id=schema.APPLICATION_ID)
         if os.path.exists(self._words):
-            connection.execute("ATTACH ? AS texts", (self._words,))
+            try:
+                connection.execute("ATTACH ? AS texts", (self._words,))
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     def _give_back(self, connection: apsw.Connection) -> None:

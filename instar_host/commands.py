@@ -17,6 +17,7 @@ from instar_host.claims import KINDS, Claims, command_key, settle
 from instar_host.errors import UsageError, reason
 from instar_host.plugins import Contribution
 from instar_host.records import Command, HostContext, Option
+from instar_host.settings import nearest
 from instar_host.version import OUR_DISTRIBUTION
 from instar_host.width import columns
 
@@ -40,6 +41,15 @@ class Parser(argparse.ArgumentParser):
         if rest and self._subparsers is None and self.prog != PROGRAM:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
         return found, rest
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse does, but a sub-command that is misspelt gets the nearest one named."""
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            command = f"{self.prog} {value}".removeprefix(f"{PROGRAM} ")
+            known = tuple(action.choices)
+            near = nearest(str(value), known)
+            self.error(f"there is no command {command}{near}; there is {', '.join(known)}")
+        super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
         kinds = [

@@ -167,6 +167,17 @@ def test_an_unknown_command_says_what_there_is(call: Call) -> None:
     assert "plugin empty is failed: has no hooks" in said.err
 
 
+def test_a_misspelt_sub_command_says_which_one_is_near(call: Call) -> None:
+    """As a misspelt command does."""
+    said = call("greet", "lowdly")
+
+    assert said.code == 2
+    assert said.err.startswith(
+        "instar: there is no command greet lowdly (did you mean loudly?); there is loudly\n"
+    )
+    assert "usage: instar greet" in said.err
+
+
 def test_no_command_shows_the_help(call: Call) -> None:
     """Every command with its summary, and exit code 2."""
     said = call()

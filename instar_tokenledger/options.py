@@ -38,7 +38,9 @@ def limit(parser: argparse.ArgumentParser) -> None:
 
 def idle(parser: argparse.ArgumentParser) -> None:
     """`--idle`."""
-    parser.add_argument("--idle", metavar="SPAN", help="quiet for longer than this; default: 30m")
+    parser.add_argument(
+        "--idle", metavar="SPAN", help="quiet for longer than this: 5m, 12h, 7d; default: 30m"
+    )
 
 
 def bucket(parser: argparse.ArgumentParser) -> None:

@@ -36,12 +36,15 @@ def instant_ms(text: str, now_ms: int, zone: tzinfo | None) -> int:
 
 
 def span_ms(text: str) -> int:
-    """A span from `30m`, `12h`, `7d`, `2w` or plain milliseconds. Raises `BadQuery`."""
-    if _WHOLE.fullmatch(text) and 0 < int(text) <= END_OF_TIME:
-        return int(text)
+    """A span from `30m`, `12h`, `7d` or `2w`, in milliseconds. Raises `BadQuery`.
+
+    A bare number is refused: people mean minutes by it, and scripts milliseconds.
+    """
     if (ago := _AGO.fullmatch(text)) and int(ago[1]):
         return int(ago[1]) * UNITS_MS[ago[2]]
-    raise BadQuery(f"{text!r} is not a span: write 30m, 12h, 7d or milliseconds.")
+    if _WHOLE.fullmatch(text) and int(text):
+        raise BadQuery(f"{text!r} names no unit: write {text}m for minutes, or {text}h, {text}d.")
+    raise BadQuery(f"{text!r} is not a span: write 30m, 12h, 7d or 2w.")
 
 
 def _date_ms(text: str, zone: tzinfo | None) -> int:

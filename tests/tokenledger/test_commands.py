@@ -179,6 +179,13 @@ def test_wrong_usage_is_exit_code_2(home: LedgerHome, shell: Shell, words: list[
     assert words or "There is scan, summary, " in result.err
 
 
+def test_a_span_without_a_unit_is_refused(shell: Shell) -> None:
+    """`--idle 5` was five milliseconds, and people mean minutes: the sentence shows the way."""
+    result = shell("tokens", "orphans", "--idle", "5")
+    assert result.code == 2
+    assert "'5' names no unit: write 5m for minutes" in result.err
+
+
 def test_an_empty_home_says_where_it_looked(home: LedgerHome, shell: Shell) -> None:
     """Where there is nothing to read, the places and the way out are named."""
     result = shell("tokens", "scan")

@@ -66,9 +66,9 @@ def test_any_text_is_an_instant_or_refused(text: str) -> None:
         return
 
 
-@pytest.mark.parametrize(("text", "ms"), [("30m", 1_800_000), ("2d", 172_800_000), ("5", 5)])
+@pytest.mark.parametrize(("text", "ms"), [("30m", 1_800_000), ("2d", 172_800_000)])
 def test_spans(text: str, ms: int) -> None:
-    """A span is a number with a unit, or milliseconds."""
+    """A span is a number with a unit."""
     assert span_ms(text) == ms
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 Json = Mapping[str, Any]
 Row = Sequence[str]
-MIB = 1024 * 1024
+STEP = 1000
+"""From one unit of bytes to the next, as on the page: kB and MB, not KiB and MiB."""
 NARROWEST = 12
 """Characters that the last column of a table keeps, however narrow the terminal."""
 SKIPPED = {
@@ -229,12 +230,12 @@ def counted(number: int, what: str) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people: binary units, one decimal."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
+    """Bytes for people: decimal units, one decimal."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < STEP:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+        count /= STEP
+    return f"{count:.1f} TB"
 
 
 def duration(seconds: float) -> str:

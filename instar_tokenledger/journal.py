@@ -21,7 +21,7 @@ PAGES_A_CHECKPOINT = 4_000
 """16 MiB. A first scan changes the same pages commit by commit, and each checkpoint writes them."""
 LIMIT_BYTES = 64 << 20
 PATIENCE_MS = 1_000
-MIB = 1 << 20
+MB = 1_000_000
 
 
 def log_bytes(path: str) -> int:
@@ -51,7 +51,7 @@ def keep_short(connection: apsw.Connection, limit: int = LIMIT_BYTES) -> None:
     if is_too_long(connection, limit) and not cut(connection, PATIENCE_MS):
         raise LogHeld(
             f"Somebody has been reading {shown(connection.filename)} for so long that its log has"
-            f" grown to {log_bytes(connection.filename) // MIB} MiB and cannot be cut. Transcripts"
+            f" grown to {log_bytes(connection.filename) // MB} MB and cannot be cut. Transcripts"
             " wait until that program lets go of the ledger; give it a copy instead:"
             " `instar tokens snapshot FILE`."
         )

@@ -112,3 +112,14 @@ def test_the_stack_adds_up(ledger: ServedLedger, open_tab: OpenTab) -> None:
         [[0, DAY_MS / 1000], [1, 3], [3, 7]],
         [-1, 0, 0, 1, 1],
     ]
+
+
+def test_short_numbers_have_three_digits(ledger: ServedLedger, open_tab: OpenTab) -> None:
+    """Where "1M" stood beside "5.11M": three digits from 1,000 on; MB are of 1000."""
+    script = """
+      const { bytes, compact } = await import(new URL('static/format.js', document.baseURI));
+      return [v.map(compact), v.map(bytes)];
+    """
+    numbers, sizes = asked(open_tab, ledger, "UTC", script, 0, 7, 999.6, 1000, 1_000_000, 5_110_000)
+    assert numbers == ["0", "7", "1.00K", "1.00K", "1.00M", "5.11M"]
+    assert sizes[3:] == ["1.0 kB", "1.0 MB", "5.1 MB"]

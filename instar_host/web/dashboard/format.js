@@ -1,10 +1,15 @@
 // Numbers and times as people read them, in their own zone.
 
 const whole = new Intl.NumberFormat("en");
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const brief = { notation: "compact", maximumSignificantDigits: 3 };
+const small = new Intl.NumberFormat("en", brief);
+const short = new Intl.NumberFormat("en", { ...brief, minimumSignificantDigits: 3 });
 const share = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+
+// From one unit to the next, of numbers and of bytes: MB and not MiB, as in the terminal.
+const STEP = 1000;
 
 const STEPS = [
   ["year", 31_536_000_000],
@@ -21,8 +26,8 @@ export const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 // 1,234,567
 export const number = (value) => (Number.isFinite(value) ? whole.format(value) : "–");
 
-// 1.23M
-export const compact = (value) => (Number.isFinite(value) ? short.format(value) : "–");
+// 1.23M and 1.00M, which stand below each other; 7 and 0.5 as they are
+export const compact = (value) => (Number.isFinite(value) ? (Math.round(Math.abs(value)) < STEP ? small : short).format(value) : "–");
 
 // 12.3%
 export const percent = (value) => (Number.isFinite(value) ? share.format(value) : "–");
@@ -31,8 +36,8 @@ export const percent = (value) => (Number.isFinite(value) ? share.format(value) 
 export function bytes(value) {
   if (!Number.isFinite(value)) return "–";
   const units = ["B", "kB", "MB", "GB", "TB"];
-  const power = value < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
-  return `${(value / 1000 ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
+  const power = value < STEP ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(value) / 3));
+  return `${(value / STEP ** power).toFixed(power ? 1 : 0)} ${units[power]}`;
 }
 
 // Epoch milliseconds, or text that a Date understands; null for anything else.

@@ -15,7 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,14 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from instar_host.errors import InstarError
+from instar_host.plugins import PluginStatus
 from instar_host.records import HostContext, Terminal
 
 SWITCH_S = 0.001
 LOOK_S = 0.5
 """How often the main thread looks whether the lease has moved; a signal is noticed at once."""
+MAX_TROUBLES = 100
+"""Errors of plugins that are printed at most: some hold a number that is another one each time."""
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +87,7 @@ def serve_until(
         if not stop.is_set():
             _greet(options, host, terminal, address, policy.token)
             ready(address)
-        watch(runtime.lease_status, stop, terminal)
+        watch(runtime.lease_status, stop, terminal, troubles(host.plugins.statuses))
     finally:
         ended = runtime.stop()
         sock.close()
@@ -206,19 +209,42 @@ def _greet(
             f"         http://{name}:{urlsplit(address).port}" for name in options.allow_hosts
         ]
         lines.append(f"  state  {host.state_dir}")
-    for status in host.plugins.statuses():
-        if status.state not in {"loaded", "disabled"}:
-            lines.append(f"  plugin {status.name} is {status.state}: {status.error}")
     print("\n".join(lines), file=terminal.out, flush=True)
 
 
-def watch(lease: Callable[[], Any], stop: threading.Event, terminal: Terminal) -> None:
-    """Say who writes, whenever that changes, until it is time to go."""
+def watch(
+    lease: Callable[[], Any],
+    stop: threading.Event,
+    terminal: Terminal,
+    news: Callable[[], list[str]] = list,
+) -> None:
+    """Say who writes, whenever that changes, and what is new, until it is time to go."""
     held = True
     while not stop.is_set():
+        for line in news():
+            print(f"  {line}", file=terminal.out, flush=True)
         with suppress(InstarError):  # a look that fails, for want of descriptors, is no end
             held = _say_who_writes(lease(), terminal, held=held)
         stop.wait(LOOK_S)
+
+
+def troubles(statuses: Callable[[], Iterable[PluginStatus]]) -> Callable[[], list[str]]:
+    """What went wrong with plugins since the last call: one line an error, each of them once."""
+    said: set[str] = set()
+
+    def news() -> list[str]:
+        lines = []
+        for status in statuses():
+            if not status.error or status.state == "disabled":
+                continue
+            how = "" if status.state == "loaded" else f" is {status.state}"
+            line = f"plugin {status.name}{how}: {status.error}"
+            if line not in said and len(said) < MAX_TROUBLES:
+                said.add(line)
+                lines.append(line)
+        return lines
+
+    return news
 
 
 def _say_who_writes(now: Any, terminal: Terminal, *, held: bool) -> bool:

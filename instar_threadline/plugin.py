@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from instar_threadline.records import MessageSource
     from instar_threadline.service import ThreadlineService
 
+NAME = "threadline"
+"""Our own entry point."""
 STEPS_A_TICK = 4
 SOON_S = 0.01
 PAGE = Path(__file__).parent / "dashboard" / "threadline.js"
@@ -61,7 +63,10 @@ class ThreadlinePlugin:
     def instar_ticks(self, host: HostContext) -> Iterable[Tick]:
         from instar_threadline.service import INDEX_TICK, SOURCES_TICK
 
-        service = self.service(host)
+        service, bridge = self.service(host), self.bridge(host)
+        for fault in (service.bridge_settings.current()[1], bridge.bridge.problems.get("options")):
+            if fault:  # it keeps the bridge shut, and nothing else; people should hear of it
+                host.plugins.report(NAME, fault)
         return [
             Tick(
                 name=INDEX_TICK,
@@ -73,7 +78,7 @@ class ThreadlinePlugin:
                 func=lambda control: _pull(service, control),
                 every_s=service.settings.source_interval_ms / 1000,
             ),
-            *self.bridge(host).ticks,
+            *bridge.ticks,
         ]
 
     @hookimpl

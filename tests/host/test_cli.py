@@ -255,6 +255,28 @@ def test_plugins_lists_states_and_reasons(call: Call) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [
+        ({"tokenLedger": {"idleIntervalMs": "x"}}, "tokenLedger.idleIntervalMs"),
+        ({"tokenLedger": {"detailDay": 1}}, "tokenLedger.detailDay is not a setting"),
+        ({"threadline": {"record": {"foo": 1}}}, "threadline.record.foo is not a setting"),
+        ({"threadline": {"bridge": {"foo": 1}}}, "threadline.bridge.foo is not a setting"),
+        ({"threadline": {"telegramBridge": {"enabled": "yes"}}}, "threadline.telegramBridge"),
+    ],
+)
+def test_plugins_checks_the_sections_of_ours(
+    tmp_path: Path, section: dict[str, object], named: str
+) -> None:
+    """1, the key and what is allowed, where it said "loaded" and nothing else."""
+    (tmp_path / "config.json").write_text(json.dumps(section), encoding="utf-8")
+    out = io.StringIO()
+    argv = ["plugins", "--state-dir", str(tmp_path)]
+
+    assert run(argv, {}, Path.cwd, Path.home, Terminal(out=out, err=out)) == 1
+    assert named in out.getvalue()
+
+
 def test_plugins_as_json(call: Call) -> None:
     """The same for programs."""
     said = call("plugins", "--json")

@@ -16,13 +16,21 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from instar_host import HostContext, InstarError, Terminal, hookimpl
 from instar_host.cli import run
 from instar_host.lease import Lease
-from instar_host.records import LeaseStatus
-from instar_host.serve import ServeOptions, open_again, sample_host, serve_until, watch
+from instar_host.records import LeaseStatus, Tick
+from instar_host.serve import (
+    ServeOptions,
+    open_again,
+    sample_host,
+    serve_until,
+    troubles,
+    watch,
+)
 from instar_host.testing import MakeHost
 
 GUARD_S = 30.0
@@ -286,3 +294,51 @@ def test_a_look_at_the_lease_that_fails_ends_nothing() -> None:
 
     watch(look, stop, shown)
     assert "process 7 writes here" in shown.out.getvalue()  # type: ignore[attr-defined]
+
+
+class Stumbles:
+    """Its section of the configuration is wrong, say: it loads, and fails when it is asked."""
+
+    @hookimpl
+    def instar_ticks(self, host: HostContext) -> list[Tick]:
+        raise InstarError("stumbles.pace has to be an integer")
+
+
+def test_a_plugin_that_fails_when_asked_is_printed_once(make_host: MakeHost) -> None:
+    """A wrong section left `serve` silent: its error is printed, and printed once."""
+    stop, shown = threading.Event(), terminal(is_tty=False)
+    host = make_host({"stumbles": Stumbles()})
+    news = troubles(host.plugins.statuses)
+    assert news() == []
+    host.plugins.collect("instar_ticks", host=host)
+    looks = iter([False, False, True])
+
+    def look() -> LeaseStatus:
+        stop.set() if next(looks) else host.plugins.collect("instar_ticks", host=host)
+        return LeaseStatus(held=True)
+
+    watch(look, stop, shown, news)
+    line = "  plugin stumbles: instar_ticks: stumbles.pace has to be an integer\n"
+    assert text_of(shown) == line
+
+
+def test_what_serve_prints_holds_the_error_of_a_section(
+    make_host: MakeHost, after: ExitStack
+) -> None:
+    """The whole way: a plugin that cannot give its ticks is named right below the address."""
+    stop, shown = threading.Event(), terminal(is_tty=False)
+    timer = threading.Timer(GUARD_S, stop.set)
+    after.callback(timer.cancel)
+    timer.start()
+
+    class Heard(io.StringIO):
+        """Ends the host as soon as it has said what is wrong."""
+
+        def write(self, text: str) -> int:
+            if "plugin stumbles" in text:
+                stop.set()
+            return super().write(text)
+
+    shown = msgspec.structs.replace(shown, out=Heard())
+    serve_until(stop, ServeOptions(port=0), make_host({"stumbles": Stumbles()}), shown)
+    assert "plugin stumbles: instar_ticks: stumbles.pace has to be an integer" in text_of(shown)

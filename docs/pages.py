@@ -72,7 +72,11 @@ holds the lease, 70 a defect, 130 interrupted."""
 
 SETTING = ("key", "value", "default", "meaning")
 TOP_LEVEL = {
-    "authToken": ("text", "made at the first start", "the bearer token; the file is 0600"),
+    "authToken": (
+        "text",
+        "made at the first start",
+        "the bearer token; the file is 0600; a blank one is none, and one is made in its place",
+    ),
     "port": ("an integer from 0 to 65535", "`4042`", "where `instar serve` listens; 0: any free"),
     "projectName": ("text", "empty", "how this agent is called"),
 }

@@ -62,7 +62,9 @@ class PluginsSection(Settings, frozen=True, kw_only=True):
 
 
 class _Port(msgspec.Struct, frozen=True):
-    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = DEFAULT_PORT
+    port: Annotated[
+        int, msgspec.Meta(ge=0, le=65535, description="TCP port to serve on; 0: any free one")
+    ] = DEFAULT_PORT
 
 
 class _ProjectName(msgspec.Struct, frozen=True, rename="camel"):
@@ -136,10 +138,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         host_values: Mapping[str, Any] | None = None,
         state_dir_origin: Origin = "given",
     ) -> Self:
-        """Read `<state_dir>/config.json`; a missing file is an empty one. Raises ConfigError."""
+        """Read `<state_dir>/config.json`; a missing file is an empty one. Raises ConfigError, for a
+        port that is none too: no command is to go on with one.
+        """
         path = state_dir / FILE_NAME
         stamp = _stamp(path)  # before the read: a change in between is then seen by reloaded()
-        return cls(
+        read = cls(
             path=path,
             values=config_file.read(str(path)),
             environ=environ,
@@ -147,6 +151,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             state_dir_origin=state_dir_origin,
             stamp=stamp,
         )
+        read.port  # noqa: B018 - reading it is the check
+        return read
 
     def reloaded(self) -> Self:
         """This object while the file is the one that was read (one stat), else a new one. Raises
@@ -196,7 +202,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def token(self) -> str:
         """The bearer token: `INSTAR_AUTH_TOKEN`, else `authToken` in the file, made there when
-        missing.
+        missing or blank: nobody is ever let in without one, and an empty token would be no token.
 
         Never anything but text: a token that was moved to a vault and left as an object is refused,
         because guessing would lock every script out without a word. Raises ConfigError.
@@ -265,7 +271,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.path}: authToken has to be text, and it is {_kind(value)}; if it was moved "
                 f"elsewhere, set {TOKEN_VARIABLE} to it"
             )
-        return value
+        return value if value.strip() else ""
 
 
 def _kind(value: object) -> str:

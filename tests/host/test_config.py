@@ -135,12 +135,18 @@ def test_a_third_party_plugin_has_settings_of_its_own(state_dir: Path) -> None:
 
 
 def test_port_and_project_name(state_dir: Path) -> None:
-    """The original's own keys, checked when they are read."""
+    """The original's own keys."""
     assert (config(state_dir).port, config(state_dir).project_name) == (4042, "")
     assert config(state_dir, {"port": 0, "projectName": "echo"}).port == 0
     assert config(state_dir, {"port": 0, "projectName": "echo"}).project_name == "echo"
-    with pytest.raises(ConfigError, match="port: expected int <= 65535"):
-        config(state_dir, {"port": 65536}).port  # noqa: B018 - reading it is the act
+
+
+@pytest.mark.parametrize("port", [65536, 70000, -1, "4042", 4042.5, True])
+def test_a_port_that_is_none_is_refused_by_every_command(state_dir: Path, port: object) -> None:
+    """Where the file is read, not first where somebody serves."""
+    allowed = r"config\.json: port: .*; port has to be an integer of at least 0 and at most 65535"
+    with pytest.raises(ConfigError, match=allowed):
+        config(state_dir, {"port": port})
 
 
 def test_a_struct_describes_itself() -> None:
@@ -208,6 +214,17 @@ def test_a_token_that_is_no_text_is_refused_loudly(state_dir: Path, value: objec
     with pytest.raises(ConfigError, match=r"authToken has to be text.*set INSTAR_AUTH_TOKEN"):
         read.token()
     assert json.loads(read.path.read_text(encoding="utf-8")) == {"authToken": value}
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n", None])
+def test_a_blank_token_is_no_token_and_one_is_made(state_dir: Path, blank: str | None) -> None:
+    """It never means that nobody is asked: the file holds a real one afterwards."""
+    read = config(state_dir, {"authToken": blank}, INSTAR_AUTH_TOKEN=" ")
+
+    token = read.token()
+
+    assert len(token) >= 43
+    assert json.loads(read.path.read_text(encoding="utf-8")) == {"authToken": token}
 
 
 def test_a_configuration_shows_no_secret(state_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,23 @@ def test_a_changed_value_is_found_by_the_full_check(path: Path) -> None:
     assert damage(connection) == ""
     assert "by_word" in damage(connection, full=True)
     connection.close()
+
+
+def test_the_sentence_about_a_damage_is_one_line_and_the_log_has_all(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite's whole report, ten lines of pages, stood in the middle of the sentence."""
+    path.write_bytes(overwritten(path.read_bytes(), 4096 * 2, bytes(4096)))
+    caplog.set_level(logging.INFO, logger="instar.store")
+
+    with pytest.raises(CorruptStore) as refused:
+        opened(path)
+
+    assert str(refused.value) == (
+        f"{path} is damaged (Tree 3 page 3: btreeInitPage() returns error code 11). "
+        "Set it aside and restore the newest backup."
+    )
+    assert "Page 5: never used" in caplog.text
 
 
 def test_flipped_bits_never_surprise(path: Path) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from instar_host.errors import ConfigError
+from instar_host.errors import ConfigError, refused
 from instar_host.store.errors import UnsafeFile
 from instar_host.store.files import ensure_private_dir, write_atomic
 
@@ -142,7 +142,7 @@ def _make_directory(directory: str, shown: str) -> None:
     except UnsafeFile as exc:
         raise ConfigError(f"{shown} cannot be written: {exc}") from None
     except OSError as exc:
-        raise ConfigError(f"{directory} cannot be created: {exc.strerror}") from None
+        raise refused(f"{directory} cannot be created", exc) from None
 
 
 def _write(path: str, text: str, shown: str) -> None:
@@ -164,7 +164,7 @@ def _locked(path: str) -> Iterator[None]:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | _CLOSE_ON_EXEC, 0o600)
     except OSError as exc:
-        raise ConfigError(f"{path} cannot be opened for writing: {exc.strerror}") from None
+        raise refused(f"{path} cannot be opened for writing", exc) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield

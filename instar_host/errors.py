@@ -6,6 +6,7 @@ and leaves with `exit_code`; everything else that escapes is a defect of ours or
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 MAX_REASON_CHARS = 500
@@ -27,6 +28,10 @@ class ConfigError(InstarError):
     """A setting, or the file it stands in, that cannot be used."""
 
 
+class ReadOnlyStateDir(ConfigError):  # noqa: N818 - says what is wrong
+    """The state directory may not be written to; whoever only reads goes on without."""
+
+
 class PluginError(InstarError):
     """A plugin that breaks a rule of the contract."""
 
@@ -43,6 +48,17 @@ class LeaseHeld(InstarError):  # noqa: N818 - says what is wrong; "Error" would 
         self.address = address
         """Where the holder answers HTTP, e.g. `http://127.0.0.1:4042`; None when it serves nothing.
         """
+
+
+def refused(said: str, exc: OSError) -> ConfigError:
+    """What to raise when `said` ("x cannot be opened") happened below the state directory.
+
+    With the cure where writing is not allowed, and then a `ReadOnlyStateDir`.
+    """
+    if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ConfigError(f"{said}: {exc.strerror}")
+    cure = "make the folder writable, or name another with --state-dir"
+    return ReadOnlyStateDir(f"{said}: {exc.strerror}; {cure}")
 
 
 def reason(exc: BaseException) -> str:

@@ -21,7 +21,7 @@ from typing import Self
 import msgspec
 
 from instar_host.clock import Clock, SystemClock
-from instar_host.errors import InstarError, LeaseHeld
+from instar_host.errors import InstarError, LeaseHeld, refused
 from instar_host.store.errors import UnsafeFile
 from instar_host.store.files import ensure_private_dir
 
@@ -81,7 +81,10 @@ class Lease:
         return fd >= 0 and os.getpid() == self._pid and self._is_current(fd)
 
     def try_acquire(self) -> bool:
-        """Take the lease if it is free; true when this process holds it. Raises InstarError."""
+        """Take the lease if it is free; true when this process holds it.
+
+        Raises InstarError, ReadOnlyStateDir where nothing can be written.
+        """
         with self._lock:
             if self.held:
                 return True
@@ -146,11 +149,13 @@ class Lease:
             ensure_private_dir(self.path.parent)
         except UnsafeFile as exc:
             raise InstarError(str(exc)) from None
+        except OSError as exc:
+            raise refused(f"{self.path.parent} cannot be created", exc) from None
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
             return os.open(self.path, flags, 0o600)
         except OSError as exc:
-            raise InstarError(f"{self.path} cannot be opened: {exc.strerror}") from None
+            raise refused(f"{self.path} cannot be opened", exc) from None
 
     def _locked(self, fd: int) -> bool:
         try:

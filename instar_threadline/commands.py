@@ -1,20 +1,21 @@
 """`instar threads ...`: conversations in a terminal, for people and, with `--json`, for scripts.
 
 All of them only read the log. `verify` needs no index; the others bring it up to date first when
-nobody else keeps it. What a peer wrote is shown with its control and direction characters
-escaped, so that no message can drive a terminal. Exit codes: 0 done, 1 a negative answer, 2 wrong
-usage.
+nobody else keeps it and the state directory may be written to. What a peer wrote is shown with its
+control and direction characters escaped, so that no message can drive a terminal. Exit codes: 0
+done, 1 a negative answer, 2 wrong usage.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import msgspec
 
 from instar_host.calls import Call
-from instar_host.errors import UsageError
+from instar_host.errors import ReadOnlyStateDir, UsageError
 from instar_host.lease import Lease
 from instar_host.records import Terminal
 from instar_threadline import export
@@ -45,12 +46,13 @@ class _Call(Call[ThreadlineService]):
     def views(self) -> Views:
         """The views of an index that is as fresh as it can be."""
         lease = Lease(self.host.state_dir)
-        if lease.try_acquire():
-            try:
-                while not self.service.index(lambda: False):
-                    pass
-            finally:
-                lease.release()
+        with suppress(ReadOnlyStateDir):  # then what is indexed already is shown
+            if lease.try_acquire():
+                try:
+                    while not self.service.index(lambda: False):
+                        pass
+                finally:
+                    lease.release()
         return self.service.views()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 
 from instar_host.broadcast import Broadcast
-from instar_host.errors import InstarError, reason
+from instar_host.errors import InstarError, ReadOnlyStateDir, reason
 from instar_host.records import HostContext, Record
 from instar_host.store.errors import StoreError
 from instar_threadline.bridge.settings import BridgeSettingsStore
@@ -97,11 +97,20 @@ class ThreadlineService:
         return self.settings.agent_name or self.host.config.project_name or "agent"
 
     def keyring(self) -> Keyring:
-        """The keys to verify with. Raises KeyringError only when there is no token at all."""
+        """The keys to verify with. Raises KeyringError only when there is no token at all.
+
+        Where there is none and none can be written, the keys of earlier tokens still verify.
+        """
         with self._opening:
             if self._keys is None:
                 folder = os.path.join(self.host.state_dir, FOLDER)
-                self._keys = read_keyring(folder, self.host.config.token())
+                try:
+                    token = self.host.config.token()
+                except ReadOnlyStateDir:
+                    import secrets
+
+                    token = secrets.token_urlsafe()  # nothing is ever signed with it
+                self._keys = read_keyring(folder, token)
             return self._keys[0]
 
     def views(self) -> Views:

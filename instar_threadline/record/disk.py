@@ -8,6 +8,7 @@ files 0600.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -70,6 +71,21 @@ def open_private(path: str, *, append: bool) -> int:
     return descriptor
 
 
+def _open_to_share(path: str) -> int:
+    """The lock file, to read where it may not be written; without one nobody has written yet, and
+    its folder stands in for it.
+    """
+    try:
+        return open_private(path, append=False)
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | _FLAGS)
+    except FileNotFoundError:
+        return os.open(os.path.dirname(path) or ".", os.O_RDONLY | _FLAGS)
+
+
 def _make_private(descriptor: int, path: str) -> None:
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
@@ -82,8 +98,11 @@ def _make_private(descriptor: int, path: str) -> None:
 def locked(
     path: str, *, shared: bool = False, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[None]:
-    """Hold the lock file `path`, across processes. Raises LogBusy when it is held for too long."""
-    descriptor = open_private(path, append=False)
+    """Hold the lock file `path`, across processes. Raises LogBusy when it is held for too long.
+
+    A reader holds it where nothing may be written, too.
+    """
+    descriptor = _open_to_share(path) if shared else open_private(path, append=False)
     try:
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         for attempt in range(LOCK_TRIES):

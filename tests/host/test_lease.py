@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from instar_host import InstarError, Lease, LeaseHeld
+from instar_host.errors import ConfigError, ReadOnlyStateDir, refused
 from instar_host.lease import Holder
 from instar_host.testing import START_MS, FakeClock
 
@@ -219,3 +221,20 @@ def test_a_link_in_the_place_of_the_lock_is_refused(state_dir: Path) -> None:
     with pytest.raises(InstarError, match=r"instar\.lock cannot be opened"):
         Lease(state_dir).try_acquire()
     assert not (state_dir / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EROFS, ReadOnlyStateDir),
+        (errno.EACCES, ReadOnlyStateDir),
+        (errno.ENOSPC, ConfigError),
+    ],
+)
+def test_what_may_not_be_written_names_the_cure(number: int, kind: type[ConfigError]) -> None:
+    """A read-only state directory says what to do; a full disk has another cure."""
+    error = refused("x cannot be opened", OSError(number, os.strerror(number)))
+
+    assert type(error) is kind
+    assert ("name another with --state-dir" in str(error)) is (kind is ReadOnlyStateDir)
+    assert str(error).startswith(f"x cannot be opened: {os.strerror(number)}")

@@ -76,6 +76,8 @@ class Run:
         self._ticks: Ticks | None = None
         self._address = ""
         self._told: str | None = None
+        self._lease_trouble = ""
+        """Why the lease could not be tried the last time."""
         """The address that stands in the lease's file; None when none of ours does."""
         self._budget_s = settings.stop_s
 
@@ -231,8 +233,11 @@ class Run:
                 await self._give_up()
             if self._held and self._told != self._address:
                 await self._control.run(self._tell)
+            self._lease_trouble = ""
         except (OSError, InstarError) as exc:
-            log.warning("the lease could not be tried: %s", reason(exc))
+            if reason(exc) != self._lease_trouble:  # tried every second, and said once
+                self._lease_trouble = reason(exc)
+                log.warning("the lease could not be tried: %s", self._lease_trouble)
 
     def _tell(self) -> None:
         """Write our address into the lease's file."""

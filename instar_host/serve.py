@@ -251,7 +251,8 @@ def _say_who_writes(now: Any, terminal: Terminal, *, held: bool) -> bool:
     """One line when it is not as it was; whether this process writes now."""
     if now.held != held:
         at = f" at {now.address}" if now.address else ""
-        text = f"process {now.pid}{at} writes here; this one reads, and takes over after it"
+        who = f"process {now.pid}{at} writes" if now.pid is not None else "nobody writes"
+        text = f"{who} here; this one reads, and takes over when it can"
         print(f"  lease  {'this process writes now' if now.held else text}", file=terminal.out)
         terminal.out.flush()
     return bool(now.held)

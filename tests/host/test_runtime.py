@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 
 import pytest
 
@@ -254,6 +255,28 @@ def test_a_lost_lease_stops_the_ticks(make_runtime: Callable[..., Runtime]) -> N
         diary.ticked.clear()
         runtime.wake("diary")
     assert diary.ticked.wait(GUARD_S)
+
+
+def test_why_the_lease_cannot_be_tried_is_said_once(
+    make_runtime: Callable[..., Runtime],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On a disk that cannot be written it is tried again and again: one line, not one a second."""
+    tries, often = count(1), threading.Event()
+
+    def read_only(_lease: Lease) -> bool:
+        if next(tries) == 5:
+            often.set()
+        raise InstarError("instar.lock cannot be opened: Read-only file system")
+
+    monkeypatch.setattr(Lease, "try_acquire", read_only)
+    runtime = make_runtime(Diary())
+    runtime.start()
+    assert often.wait(GUARD_S)
+    assert runtime.stop(GUARD_S)
+    said = [line for line in caplog.messages if "could not be tried" in line]
+    assert len(said) == 1
 
 
 def test_a_disk_that_is_full_at_the_take_over_keeps_no_tick_from_running(

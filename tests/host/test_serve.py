@@ -296,6 +296,18 @@ def test_a_look_at_the_lease_that_fails_ends_nothing() -> None:
     assert "process 7 writes here" in shown.out.getvalue()  # type: ignore[attr-defined]
 
 
+def test_where_nobody_can_write_no_process_is_named() -> None:
+    """On a disk that is read-only nobody holds the lease, and "process None" is nobody's name."""
+    stop, shown = threading.Event(), terminal(is_tty=False)
+
+    def look() -> LeaseStatus:
+        stop.set()
+        return LeaseStatus()
+
+    watch(look, stop, shown)
+    assert text_of(shown).strip().startswith("lease  nobody writes here; this one reads")
+
+
 class Stumbles:
     """Its section of the configuration is wrong, say: it loads, and fails when it is asked."""
 

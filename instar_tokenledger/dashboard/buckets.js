@@ -2,6 +2,15 @@
 
 import { addDays, HOUR_MS } from "./ranges.js";
 
+const HOUR_S = 3600;
+const DAY_S = 24 * HOUR_S;
+const LABEL_STEPS_S = [
+  ...[1, 2, 3, 4, 6, 8, 12].map((hours) => hours * HOUR_S),
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15].map((days) => days * DAY_S),
+  ...[1, 2, 3, 4, 6].map((months) => months * 30 * DAY_S), // the plot makes calendar months and years of these
+  ...[1, 2, 5, 10, 25].map((years) => years * 365 * DAY_S),
+];
+
 // Every hour or local day from the first to the last with something in it, or of the span where it has an end:
 // those that the answer leaves out are empty. At most `max` of them, the latest.
 export function filled(series, { bucket, since, until, now, max = 4000 }) {
@@ -23,6 +32,11 @@ export function stacked(buckets, kinds) {
   const sums = buckets.map(() => 0);
   const columns = kinds.map((kind) => buckets.map((bucket, at) => (sums[at] += bucket[kind])));
   return [buckets.map((bucket) => bucket.start / 1000), ...columns];
+}
+
+// How far apart labels of the time axis may be, in seconds: never closer than its buckets.
+export function labelSteps(bucket) {
+  return LABEL_STEPS_S.filter((step) => step >= (bucket === "hour" ? HOUR_S : DAY_S));
 }
 
 // When the bucket that begins at `start` ends.

@@ -3,7 +3,7 @@
 
 import uPlot from "./vendor/uPlot.esm.js";
 
-import { filled, next, placeOf, stacked } from "./buckets.js";
+import { filled, labelSteps, next, placeOf, stacked } from "./buckets.js";
 import { renewer } from "./keep.js";
 import { KINDS } from "./kinds.js";
 
@@ -82,7 +82,7 @@ export function chart(api, zoom) {
         legend: { show: false },
         scales: { x: { time: true, range: xRange }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.04)] } },
         axes: [
-          { ...axis, size: 30, gap: 8, grid: { show: false }, space: 70, values: ticks },
+          { ...axis, size: 30, gap: 8, grid: { show: false }, space: 70, incrs: labelSteps(shown.span.bucket), values: ticks },
           { ...axis, size: 52, space: 44, grid: { stroke: colour("--line"), width: 1 }, values: (_, splits) => splits.map((value) => (value ? api.format.compact(value) : "0")) },
         ],
         cursor: { x: false, y: false, points: { show: false }, drag: { x: true, y: false, setScale: false }, dataIdx: bucketAt },

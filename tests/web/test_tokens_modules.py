@@ -53,6 +53,15 @@ def test_seven_days_are_local_days(
     assert (span["since"], span["until"], span["bucket"]) == (at(zone, *since), None, "day")
 
 
+def test_labels_are_no_closer_than_the_buckets(ledger: ServedLedger, open_tab: OpenTab) -> None:
+    """Bars of days bear dates, and no noon between two of them."""
+    script = "return ['hour', 'day'].map((await m('buckets.js')).labelSteps);"
+    hours, days = asked(open_tab, ledger, "Europe/Berlin", script)
+    assert (hours[0] * 1000, days[0] * 1000) == (HOUR_MS, DAY_MS)
+    assert hours == sorted(hours)
+    assert days == [step for step in hours if step >= days[0]]
+
+
 def test_ranges_that_make_no_sense_are_the_usual_one(
     ledger: ServedLedger, open_tab: OpenTab
 ) -> None:

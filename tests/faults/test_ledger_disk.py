@@ -6,7 +6,6 @@ import os
 import random
 import resource
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from tests.faults.ledgers import (
     scan,
     total_of,
 )
+from tests.faults.mounts import make_read_only, mounted
 from tests.faults.vfs import FaultyVFS, Operation, RecordingVFS
 from tests.tokenledger.disk_faults import NOBODY, without_privileges
 from tests.tokenledger.homes import EVER, SESSION, LedgerHome, said, true_answers
@@ -189,14 +189,9 @@ def test_a_full_disk_is_reported_and_waited_out(home: LedgerHome) -> None:
 @pytest.fixture
 def small_disk(home: LedgerHome) -> Iterator[Path]:
     """The ledger's folder as a file system of 24 MiB; needs root."""
-    disk = Path(home.database).parent
-    disk.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "none", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield disk
-    home.service.close()
-    subprocess.run(["umount", str(disk)], check=True)
+    with mounted(Path(home.database).parent, 24) as disk:
+        yield disk
+        home.service.close()
 
 
 def fill(disk: Path) -> None:
@@ -237,23 +232,16 @@ def test_on_a_full_disk_old_detail_can_be_let_go_of(home: LedgerHome, small_disk
 @pytest.mark.faults
 def test_a_disk_mounted_read_only(home: LedgerHome) -> None:
     """D9: on a read-only disk the ledger answers, and a step says why it cannot write."""
-    disk = Path(home.database).parent
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", str(disk)]
-    disk.mkdir(mode=0o700)
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
+    with mounted(Path(home.database).parent, 8) as disk:
         home.write(SESSION, said("m0", "r0"))
         home.scan()
         home.service.close()
-        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        make_read_only(disk)
         with pytest.raises(ReadOnlyStore):
             home.scan()
         assert "cannot be written" in (home.service.health.trouble or "")
         assert home.summary()["eventCount"] == 1
-    finally:
         home.service.close()
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_state_directory_of_somebody_else(home: LedgerHome) -> None:

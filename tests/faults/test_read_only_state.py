@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.mounts import make_read_only, mounted
 from tests.threadline.logs import open_log, received
 
 pytestmark = pytest.mark.faults
@@ -20,16 +21,11 @@ CURE = "Read-only file system; make the folder writable, or name another with --
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
     """A state directory with one message, on a file system of its own; needs root."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not allowed here")
-    log = open_log(disk / "state")
-    log.record([received("the ground truth", id="m-1")])
-    log.close()
-    yield disk / "state"
-    subprocess.run(["umount", str(disk)], check=True)
+    with mounted(tmp_path / "disk", 8) as disk:
+        log = open_log(disk / "state")
+        log.record([received("the ground truth", id="m-1")])
+        log.close()
+        yield disk / "state"
 
 
 def said(state: Path, *words: str) -> tuple[int, str]:
@@ -48,15 +44,10 @@ def said(state: Path, *words: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def freeze(state: Path) -> None:
-    """From now on nobody writes."""
-    subprocess.run(["mount", "-o", "remount,ro", str(state.parent)], check=True)
-
-
 def test_threads_are_read_where_nothing_can_be_written(state: Path) -> None:
     """Like `tokens summary`: no lease, no token and no lock file is made for a look."""
     assert said(state, "threads", "list")[0] == 0
-    freeze(state)
+    make_read_only(state.parent)
     assert "t-1" in said(state, "threads", "list")[1]
     code, text = said(state, "threads", "search", "ground")
     assert code == 0
@@ -67,7 +58,7 @@ def test_threads_are_read_where_nothing_can_be_written(state: Path) -> None:
 def test_the_log_is_verified_before_anything_else_was_ever_made(state: Path) -> None:
     """No token, no index, and lock files that cannot even be opened for writing."""
     (state / "threadline" / "inbox.lock").unlink()
-    freeze(state)
+    make_read_only(state.parent)
     code, text = said(state, "threads", "verify")
     assert "inbox: 1 lines" in text
     assert "integrity: " in text
@@ -78,7 +69,7 @@ def test_the_log_is_verified_before_anything_else_was_ever_made(state: Path) -> 
 @pytest.mark.parametrize("words", [("tokens", "scan"), ("serve", "--port", "0")])
 def test_what_has_to_write_names_the_cure(state: Path, words: tuple[str, ...]) -> None:
     """One sentence with what to do."""
-    freeze(state)
+    make_read_only(state.parent)
     code, text = said(state, *words)
     assert code == 1
     assert text.count("\n") == 1

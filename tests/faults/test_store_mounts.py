@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from instar_host.store.diagnosis import classify, inspect
 from instar_host.store.errors import ReadOnlyStore
 from instar_host.store.sqlite import open_reader
 from instar_host.store.tail import open_tail
+from tests.faults.mounts import make_read_only, mounted
 from tests.faults.test_store_faults import OURS, opened, step, steps_done
 
 pytestmark = pytest.mark.faults
@@ -24,13 +24,8 @@ pytestmark = pytest.mark.faults
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 3 MiB; needs root."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting is not allowed here")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with mounted(tmp_path / "disk", 3) as disk:
+        yield disk
 
 
 def test_a_really_full_disk_serves_reads_and_goes_on_with_room(small_disk: Path) -> None:
@@ -62,7 +57,7 @@ def test_a_read_only_disk_is_read_and_said_so(small_disk: Path) -> None:
     connection = opened(path)
     step(connection, 0)
     connection.close()
-    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    make_read_only(small_disk)
     assert inspect(path, application_id=OURS, user_version=1).state == "ours"
     reader = open_reader(path, application_id=OURS)
     assert steps_done(reader) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,6 @@ GUARD_S = 20.0
 LOOK_S = 0.02
 LOOKS = 1000
 TOKEN = "a-token-for-tests"
-
-
-@pytest.fixture
-def after() -> Iterator[ExitStack]:
-    """What has to end when the test does."""
-    with ExitStack() as stack:
-        yield stack
 
 
 def entry(state_dir: Path, **section: Any) -> Entry:

@@ -3,90 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from itertools import count
+from collections.abc import Callable
 
 import pytest
 
-from instar_host import HostContext, InstarError, Response, Route, Tick, TickControl, hookimpl
+from instar_host import HostContext, InstarError, Route, Tick, TickControl, hookimpl
 from instar_host.lease import Lease
 from instar_host.runtime import Runtime
 from instar_host.testing import MakeHost
+from tests.host.diary import Diary
 
 GUARD_S = 20.0
-
-
-class Diary:
-    """A plugin that writes down what happens to it, in order."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.ticked = threading.Event()
-        self.ready = threading.Event()
-        self.host: HostContext | None = None
-        self.hook_threads: set[str] = set()
-
-    @hookimpl
-    def instar_routes(self, host: HostContext) -> list[Route]:
-        """Asks, while it may, who writes."""
-        self.note("routes")
-        with pytest.raises(RuntimeError, match="no running event loop"):
-            asyncio.get_running_loop()
-        self.host = host
-        return [Route(method="GET", path="/diary", endpoint=lambda _request: Response())]
-
-    @hookimpl
-    def instar_ticks(self) -> list[Tick]:
-        """One tick that notes whether it runs under the lease."""
-        self.note("ticks")
-        return [Tick(name="diary", func=self.tick)]
-
-    @hookimpl
-    def instar_host_ready(self) -> None:
-        """The last word of the start."""
-        self.note("ready")
-        self.ready.set()
-
-    @hookimpl
-    def instar_host_stopping(self, host: HostContext) -> None:
-        """By now no tick may run."""
-        self.note(f"stopping, lease {host.holds_lease()}")
-
-    def tick(self, control: TickControl) -> None:
-        """Notes once that it ran."""
-        if not self.ticked.is_set():
-            assert self.host is not None
-            self.note(f"tick, lease {self.host.holds_lease()}")
-        self.ticked.set()
-
-    def note(self, line: str) -> None:
-        """One more line."""
-        self.lines.append(line)
-
-
-@pytest.fixture
-def after() -> Iterator[ExitStack]:
-    """What has to end when the test does."""
-    with ExitStack() as stack:
-        yield stack
-
-
-@pytest.fixture
-def make_runtime(make_host: MakeHost, after: ExitStack) -> Callable[..., Runtime]:
-    """Runtimes on one state directory, each with its own plugins."""
-
-    def make(*plugins: object) -> Runtime:
-        runtime = Runtime(lambda: make_host(plugins), lease_retry_s=0.01)
-        after.callback(lambda: runtime.stop(GUARD_S))
-        return runtime
-
-    return make
 
 
 def descriptors() -> int:
@@ -220,89 +151,6 @@ def test_a_tick_that_will_not_end_keeps_its_store_and_the_lease(
     assert runtime.stop(GUARD_S)
     assert slow.closed.is_set()
     assert not slow.wrote_after_close
-
-
-def test_one_host_writes_and_the_next_takes_over(make_runtime: Callable[..., Runtime]) -> None:
-    """Rule 5: ticks run in one of two; the other reads, says who writes, and follows."""
-    one, two = Diary(), Diary()
-    first, second = make_runtime(one), make_runtime(two)
-    first.start()
-    assert first.wait_ready(GUARD_S)
-    second.start()
-    assert second.wait_ready(GUARD_S)
-    assert one.ticked.wait(GUARD_S)
-    first.publish_address("http://127.0.0.1:1")
-    assert (first.holds_lease(), second.holds_lease()) == (True, False)
-    assert second.lease_status().pid == os.getpid()
-    assert second.lease_status().address == "http://127.0.0.1:1"
-    assert not two.ticked.is_set()
-    assert first.stop(GUARD_S)
-    assert two.ticked.wait(GUARD_S)
-    assert second.holds_lease()
-
-
-def test_a_lost_lease_stops_the_ticks(make_runtime: Callable[..., Runtime]) -> None:
-    """Rule 5: somebody removed the lock file, so others may hold a new one: ours is void."""
-    diary = Diary()
-    runtime = make_runtime(diary)
-    runtime.start()
-    assert diary.ticked.wait(GUARD_S)
-    assert diary.host is not None
-    lock = diary.host.state_dir / "instar.lock"
-    lock.unlink()
-    assert not runtime.holds_lease()
-    with Lease(diary.host.state_dir):
-        diary.ticked.clear()
-        runtime.wake("diary")
-    assert diary.ticked.wait(GUARD_S)
-
-
-def test_why_the_lease_cannot_be_tried_is_said_once(
-    make_runtime: Callable[..., Runtime],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """On a disk that cannot be written it is tried again and again: one line, not one a second."""
-    tries, often = count(1), threading.Event()
-
-    def read_only(_lease: Lease) -> bool:
-        if next(tries) == 5:
-            often.set()
-        raise InstarError("instar.lock cannot be opened: Read-only file system")
-
-    monkeypatch.setattr(Lease, "try_acquire", read_only)
-    runtime = make_runtime(Diary())
-    runtime.start()
-    assert often.wait(GUARD_S)
-    assert runtime.stop(GUARD_S)
-    said = [line for line in caplog.messages if "could not be tried" in line]
-    assert len(said) == 1
-
-
-def test_a_disk_that_is_full_at_the_take_over_keeps_no_tick_from_running(
-    make_runtime: Callable[..., Runtime], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The lock is held though nothing could be written into its file: ticks run, and others are
-    told the address as soon as there is room.
-    """
-    diary = Diary()
-    runtime = make_runtime(diary)
-    real, full, written = os.pwrite, threading.Event(), threading.Event()
-    full.set()
-
-    def pwrite(descriptor: int, data: bytes, offset: int) -> int:
-        if full.is_set():
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written.set()
-        return real(descriptor, data, offset)
-
-    monkeypatch.setattr(os, "pwrite", pwrite)
-    runtime.start()
-    assert diary.ticked.wait(GUARD_S)
-    runtime.publish_address("http://127.0.0.1:1")
-    full.clear()
-    assert written.wait(GUARD_S)
-    assert runtime.stop(GUARD_S)
 
 
 class Broken:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -35,13 +35,6 @@ from instar_host.testing import MakeHost
 
 GUARD_S = 30.0
 TOKEN = "a-token-for-tests"
-
-
-@pytest.fixture
-def after() -> Iterator[ExitStack]:
-    """What has to end when the test does."""
-    with ExitStack() as stack:
-        yield stack
 
 
 class Served:

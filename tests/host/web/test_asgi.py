@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
@@ -42,13 +42,6 @@ def probe() -> Probe:
 def made(make_host: MakeHost, probe: Probe) -> Callable[[], HostContext]:
     """Makes the host inside."""
     return lambda: make_host([probe], {"authToken": TOKEN})
-
-
-@pytest.fixture
-def after() -> Iterator[ExitStack]:
-    """What has to end when the test does."""
-    with ExitStack() as stack:
-        yield stack
 
 
 def embed(app: ASGIApp, made: Callable[[], HostContext], after: ExitStack, **more: Any) -> Mounted:

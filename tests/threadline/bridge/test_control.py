@@ -110,13 +110,19 @@ def test_a_backfill_and_the_first_look_at_the_chat_do_not_wait_for_each_other(
     assert not any(met)
 
 
+def damaged_bindings(state_dir: Path) -> Path:
+    """The file of the topics, cut off behind its first byte."""
+    path = state_dir / "threadline" / "telegram-bridge-bindings.json"
+    path.parent.mkdir()
+    path.write_text("{")
+    return path
+
+
 def test_damaged_bindings_stop_a_backfill_over_http(
     make_stage: MakeStage, state_dir: Path, api: BotApi
 ) -> None:
     """C-50: topics that nobody can read would be made twice, whoever asks; a look is allowed."""
-    path = state_dir / "threadline" / "telegram-bridge-bindings.json"
-    path.parent.mkdir()
-    path.write_text("{")
+    damaged_bindings(state_dir)
     stage = make_stage(config=OFF)
     history(stage, "hello")
     assert stage.call("POST", BACKFILL, {"dryRun": True})["messages"] == 1
@@ -130,9 +136,7 @@ def test_bindings_that_were_mended_are_read_before_they_are_written(
     make_stage: MakeStage, state_dir: Path, api: BotApi
 ) -> None:
     """C-50: a person mends the file while the host runs: its topics are taken over, not lost."""
-    path = state_dir / "threadline" / "telegram-bridge-bindings.json"
-    path.parent.mkdir()
-    path.write_text("{")
+    path = damaged_bindings(state_dir)
     stage = make_stage(config=OFF)
     stage.work(3)
     entry = {"threadId": "old", "topicId": 4711, "remoteAgent": "x", "topicName": "echo↔X — old"}

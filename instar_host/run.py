@@ -76,9 +76,9 @@ class Run:
         self._ticks: Ticks | None = None
         self._address = ""
         self._told: str | None = None
+        """The address that stands in the lease's file; None when none of ours does."""
         self._lease_trouble = ""
         """Why the lease could not be tried the last time."""
-        """The address that stands in the lease's file; None when none of ours does."""
         self._budget_s = settings.stop_s
 
     # Called from any thread

@@ -128,3 +128,13 @@ class Seen:
     def close(self) -> None:
         self.readers.close()
         self.index.close()
+
+
+def rearrange(lines: list[bytes], how: str, i: int, j: int) -> None:
+    """Delete line i, swap it with line j, or copy j to before i; nothing for any other `how`."""
+    if how == "delete":
+        del lines[i]
+    elif how == "swap":
+        lines[i], lines[j] = lines[j], lines[i]
+    elif how == "copy":
+        lines.insert(i, lines[j])

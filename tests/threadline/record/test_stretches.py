@@ -17,7 +17,15 @@ from instar_threadline.record.chain import Entry, read_entry, seal
 from instar_threadline.record.index import FILE_NAME, Index
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.signing import sign
-from tests.threadline.logs import StillClock, keyring, open_log, original_line, received, sent
+from tests.threadline.logs import (
+    StillClock,
+    keyring,
+    open_log,
+    original_line,
+    rearrange,
+    received,
+    sent,
+)
 
 TABLES = ("messages", "threads", "peers", "unreadable", "findings", "late", "streams")
 FILES = ("inbox.jsonl.active", "inbox.chain.active", "inbox.jsonl.000001", "inbox.chain.000001")
@@ -64,13 +72,8 @@ def changed(data: bytes, how: str, one: int, other: int, keys: Keyring) -> bytes
     if not lines:
         return data
     i, j = one % len(lines), other % len(lines)
-    if how == "delete":
-        del lines[i]
-    elif how == "swap":
-        lines[i], lines[j] = lines[j], lines[i]
-    elif how == "copy":
-        lines.insert(i, lines[j])
-    elif how == "flip":
+    rearrange(lines, how, i, j)
+    if how == "flip":
         at = other % len(lines[i])
         lines[i] = lines[i][:at] + bytes([lines[i][at] ^ 1 << other % 8]) + lines[i][at + 1 :]
     elif how == "empty":

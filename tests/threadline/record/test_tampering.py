@@ -26,7 +26,14 @@ from instar_threadline.record.layout import Layout, layout
 from instar_threadline.record.log import ROTATE_BYTES, MessageLog
 from instar_threadline.record.signing import derive_key, sign
 from instar_threadline.record.verify import StreamVerdict, verify
-from tests.threadline.logs import StillClock, original_line, received, sent, write_original
+from tests.threadline.logs import (
+    StillClock,
+    original_line,
+    rearrange,
+    received,
+    sent,
+    write_original,
+)
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 TOKENS = ("first token", "second token", "third token")
@@ -222,13 +229,8 @@ class TamperedLog(RuleBasedStateMachine):
         def change(old: bytes) -> bytes:
             lines = lines_of(old)
             i, j = one % len(lines), other % len(lines)
-            if how == "delete":
-                del lines[i]
-            elif how == "swap":
-                lines[i], lines[j] = lines[j], lines[i]
-            elif how == "copy":
-                lines.insert(i, lines[j])
-            elif how == "other key":
+            rearrange(lines, how, i, j)
+            if how == "other key":
                 key = json.loads(lines[i])["key"].encode()
                 lines[i] = lines[i].replace(key, b"0" * len(key))
             elif how == "splice":  # the entry of the same number, genuine in its own chain

@@ -94,18 +94,36 @@ class Catalog:
         self._first.append(NOBODY)
         return len(self._folders) - 1
 
-    def add(self, folder: int, name: bytes, *, read: int | None = None, done: int = 0) -> int:
-        """A number for a file; `read` is its stamp when it was read, if it was, up to `done`."""
+    def add(self, folder: int, name: bytes) -> int:
+        """A number for a file."""
         row = self._free.pop() if self._free else self._new_rows()
         self.names[row] = name
         self.folder[row] = folder
         self._next[row], self._first[folder] = self._first[folder], row
         self.stamp[row] = self._size[row] = self._mtime_ms[row] = 0
-        self._read[row], self._done[row] = read or 0, done
-        self._flags[row] = 0 if read is None else _KNOWN
+        self._read[row] = self._done[row] = self._flags[row] = 0
         self.state[row] = QUIET
         self._files[QUIET] += 1
         return row
+
+    def add_read(
+        self, folders: array[int], names: list[bytes], stamps: array[int], sizes: array[int]
+    ) -> None:
+        """Files that the ledger has read of, each with its stamp and size when it was read: column
+        by column, because a start meets all of them."""
+        count, first, following = len(names), self._first, self._next
+        for row, folder in enumerate(folders, len(self.names)):
+            following.append(first[folder])
+            first[folder] = row
+        self.names += names
+        self.folder += folders
+        self._read += stamps
+        self._done += sizes
+        for column in (self.stamp, self._size, self._mtime_ms):
+            column.frombytes(bytes(column.itemsize * count))
+        self.state.extend(bytes(count))
+        self._flags.extend(bytes((_KNOWN,)) * count)
+        self._files[QUIET] += count
 
     def drop(self, row: int) -> bytes | None:
         """Forget a file; its path if the ledger knows it."""

@@ -1,32 +1,30 @@
 """Which transcripts a folder holds: names only, no stat, and no file is ever opened.
 
-Promises to stay beneath the root (no link is followed) and to say what it could not see, so that
-a name that is missing from a whole listing means a file that has gone.
+Promises to stay beneath the root (a folder that is a link is none) and to say what it could not
+see, so that a name that is missing from a whole listing means a file that has gone. A name is only
+a name: whoever opens what it stands for makes sure that no link leads there.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+import stat as modes
 from collections.abc import Callable, Iterator
 
 import msgspec
 
 from instar_host.store.errors import UnsafeFile
-from instar_host.store.files import Root
 from instar_tokenledger.usage import TokenSource
 
 ENTRIES_A_SLICE = 100
 """How many directory entries are looked at between two calls of `pause`."""
-_ENCODING, _HOW = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-"""What `os.fsencode` asks for anew each time."""
 
 
 class Listing(msgspec.Struct, kw_only=True):
     """What one folder holds of a source."""
 
     found: os.stat_result | None = None
-    """Of the very folder that was listed, before it was; None where it could not be opened."""
+    """Of the folder before it was listed; None where there was no telling."""
 
     files: list[bytes] = msgspec.field(default_factory=list)
     """Names of transcripts."""
@@ -55,25 +53,21 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 
 def list_folder(
-    source: TokenSource, root: Root, relative: bytes, pause: Callable[[], None]
+    source: TokenSource, root: bytes, relative: bytes, pause: Callable[[], None]
 ) -> Listing:
-    """What lies in the folder `relative` (empty: the root itself). Never raises OSError."""
+    """What lies in the folder `relative` (with its closing slash; empty: `root` itself, which may
+    be a link), `root` ending in a slash too. Never raises OSError."""
     listing = Listing()
+    path = (root + relative)[:-1] or b"/"
     try:
-        descriptor, listing.found = root.directory(relative)
-    except (FileNotFoundError, NotADirectoryError, UnsafeFile):  # a link is no folder
+        listing.found = os.stat(path, follow_symlinks=not relative)
+        if not modes.S_ISDIR(listing.found.st_mode):  # a link is no folder
+            listing.gone = True
+            return listing
+        with os.scandir(path) as entries:
+            _sort(source, entries, relative, listing, pause)
+    except (FileNotFoundError, NotADirectoryError):
         listing.gone = True
-        return listing
-    except OSError as error:
-        listing.errors.append(error_name(error))
-        return listing
-    prefix = relative + b"/" if relative else b""
-    try:
-        with os.scandir(descriptor) as entries:
-            for number, entry in enumerate(entries, 1):
-                if number % ENTRIES_A_SLICE == 0:
-                    pause()
-                _sort_in(source, entry, prefix, listing)
     except OSError as error:
         listing.errors.append(error_name(error))
     return listing
@@ -88,19 +82,13 @@ class Walk:
         self._pause = pause
 
     def __iter__(self) -> Iterator[Found]:
-        try:
-            root = Root(self._root)
-        except OSError:
-            return
-        with root:
-            folders = [b""]
-            while folders:
-                folder = folders.pop()
-                prefix = folder + b"/" if folder else b""
-                listing = list_folder(self._source, root, folder, self._pause)
-                folders += [prefix + name for name in listing.folders]
-                for name in listing.files:
-                    yield Found(self._root, prefix + name)
+        folders = [b""]
+        while folders:
+            folder = folders.pop()
+            listing = list_folder(self._source, self._root + b"/", folder, self._pause)
+            folders += [folder + name + b"/" for name in listing.folders]
+            for name in listing.files:
+                yield Found(self._root, folder + name)
 
 
 def error_name(error: Exception) -> str:
@@ -112,17 +100,31 @@ def error_name(error: Exception) -> str:
     return str(error)
 
 
-def _sort_in(source: TokenSource, entry: os.DirEntry[str], prefix: bytes, listing: Listing) -> None:
-    name = entry.name.encode(_ENCODING, _HOW)
-    try:
-        if entry.is_dir(follow_symlinks=False):
-            if source.descends(prefix + name):
-                listing.folders.append(name)
-        elif entry.is_symlink():
-            listing.links += source.selects(prefix + name) or source.descends(prefix + name)
-        elif source.selects(prefix + name) and entry.is_file(follow_symlinks=False):
-            listing.files.append(name)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        listing.errors.append(error_name(error))
+def _sort(
+    source: TokenSource,
+    entries: Iterator[os.DirEntry[bytes]],
+    prefix: bytes,
+    listing: Listing,
+    pause: Callable[[], None],
+) -> None:
+    """Add to `listing` what matters of some entries. One loop: a first look meets every name."""
+    selects, descends = source.selects, source.descends
+    files, folders, left = listing.files, listing.folders, ENTRIES_A_SLICE
+    for entry in entries:
+        name = entry.name
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                if descends(prefix + name):
+                    folders.append(name)
+            elif entry.is_symlink():
+                listing.links += selects(prefix + name) or descends(prefix + name)
+            elif selects(prefix + name) and entry.is_file(follow_symlinks=False):
+                files.append(name)
+        except FileNotFoundError:
+            pass  # it went this very moment
+        except OSError as error:
+            listing.errors.append(error_name(error))
+        left -= 1
+        if not left:
+            left = ENTRIES_A_SLICE
+            pause()

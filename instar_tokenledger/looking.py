@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 import stat as modes
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from instar_host.clock import Clock
-from instar_host.store.files import Root
 from instar_tokenledger.catalog import STUCK, Catalog, stamp_of
 from instar_tokenledger.discover import Listing, error_name, list_folder
 from instar_tokenledger.trees import Folder, Tree, nested, stamp_of_folder
@@ -23,6 +24,7 @@ from instar_tokenledger.usage import TokenSource
 
 FILES_A_SLICE = 64
 FOLDERS_A_SLICE = 16
+KNOWN_AT_A_TIME = 256
 SETTLED_MS = 2_000
 """A folder that changed less than this ago is listed again: its times may not tell two changes
 apart."""
@@ -62,7 +64,6 @@ class Look:
         self._trees: dict[tuple[str, bytes], Tree] = {}
         self._by_number: list[Tree] = []
         self._folders: list[Folder | None] = []
-        self._root: Root | None = None
         self._listed_all_at_s = clock.monotonic_s()
 
     @property
@@ -83,14 +84,11 @@ class Look:
         self._ask_for_roots()
         self._list_all_if_due()
         number = 0
-        try:
-            while number < len(self._folders):
-                self._look_into(number)
-                number += 1
-                if number % FOLDERS_A_SLICE == 0:
-                    yield
-        finally:
-            self._close_root()
+        while number < len(self._folders):
+            self._look_into(number)
+            number += 1
+            if number % FOLDERS_A_SLICE == 0:
+                yield
         links = sum(folder.links for folder in self._folders if folder is not None)
         if links:
             self.errors[LINK] = links
@@ -109,7 +107,6 @@ class Look:
             for tree in self._trees.values():
                 if path.startswith(tree.root):
                     self._look_at_path(tree, path)
-        self._close_root()
         self._catalog.line_up()
 
     def _ask_for_roots(self) -> None:
@@ -139,14 +136,19 @@ class Look:
     def _add_known(self, tree: Tree) -> None:
         """What the ledger has read; files of one folder mostly follow each other."""
         above, path, number = None, b"", 0
-        known = self._known_files(tree.source.name, tree.root[:-1])
-        for folder, name, dev, inode, size, ctime_ns in known:
-            if folder != above:
-                above, path = folder, folder + b"/"
-                number = self._folder_at(tree, path)
-            if not (tree.rivals and self._is_claimed(tree, path, name)):
-                read = stamp_of(dev, inode, size, ctime_ns)
-                self._catalog.add(number, name, read=read, done=size)
+        known = iter(self._known_files(tree.source.name, tree.root[:-1]))
+        while rows := list(islice(known, KNOWN_AT_A_TIME)):
+            numbers, names, stamps, sizes = array("i"), [], array("q"), array("q")
+            for folder, name, dev, inode, size, ctime_ns in rows:
+                if folder != above:
+                    above, path = folder, folder + b"/"
+                    number = self._folder_at(tree, path)
+                if not (tree.rivals and self._is_claimed(tree, path, name)):
+                    numbers.append(number)
+                    names.append(name)
+                    stamps.append(stamp_of(dev, inode, size, ctime_ns))
+                    sizes.append(size)
+            self._catalog.add_read(numbers, names, stamps, sizes)
 
     def _remove(self, tree: Tree) -> None:
         """A root that nobody asks for any more; what the ledger knows of it stays."""
@@ -191,9 +193,15 @@ class Look:
         if folder is None:
             return
         tree = self._by_number[folder.tree]
-        parent = self._folders[folder.parent] if folder.parent >= 0 else None
-        folder.readable = tree.present and (parent is None or parent.readable)
-        if not folder.readable:
+        readable = tree.present
+        if folder.parent >= 0:
+            above = self._folders[folder.parent]
+            if above is None:  # gone, or a link by now, and with it all that lay below
+                self._drop_folder(tree, number)
+                return
+            readable = above.readable
+        folder.readable = readable
+        if not readable:
             folder.stamp = 0
             return
         if folder.stamp:
@@ -214,11 +222,7 @@ class Look:
     def _listed(self, tree: Tree, number: int, folder: Folder) -> int:
         """List a folder; the stamp to remember, 0 to list it again."""
         now_ms = self._clock.now_ms()
-        root = self._opened(tree)
-        if root is None:
-            folder.readable = False
-            return 0
-        listing = list_folder(tree.source, root, folder.path[len(tree.root) : -1], self._pause)
+        listing = list_folder(tree.source, tree.root, folder.path[len(tree.root) :], self._pause)
         for why in listing.errors:
             self._failed(why)
         if listing.gone:
@@ -236,11 +240,11 @@ class Look:
 
     def _take_names(self, tree: Tree, number: int, folder: Folder, listing: Listing) -> None:
         """Files that are new, and files that are not there any more."""
-        new = set(listing.files)
+        new, names = set(listing.files), self._catalog.names
         for row in self._catalog.files_of(number):
-            name = self._catalog.names[row] or b""
+            name = names[row]
             if name in new:
-                new.remove(name)
+                new.discard(name)
             elif listing.whole:
                 self._drop(row)
         for name in sorted(new):
@@ -254,7 +258,7 @@ class Look:
         names, stamps, states = catalog.names, catalog.stamp, catalog.state
         for begin in range(0, len(names), FILES_A_SLICE):
             self._pause()
-            hot_since_ms = catalog.hot_since_ms()
+            hot_since_ms, seen = catalog.hot_since_ms(), 0
             for row in range(begin, min(begin + FILES_A_SLICE, len(names))):
                 name, folder = names[row], folders[in_folder[row]]
                 if name is None or folder is None or not folder.readable:
@@ -266,12 +270,13 @@ class Look:
                     continue
                 stamp = stamp_of(found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
                 if stamp == stamps[row] and states[row] != STUCK:
-                    self.seen += 1
+                    seen += 1
                 elif stamp != stamps[row] and modes.S_ISREG(found.st_mode):
                     catalog.notice(row, found, stamp, hot_since_ms)
-                    self.seen += 1
+                    seen += 1
                 else:
-                    self.seen += self._met(row, folder, found, stamp)
+                    seen += self._met(row, folder, found, stamp)
+            self.seen += seen
             yield
 
     def _look_at(self, row: int) -> None:
@@ -370,21 +375,6 @@ class Look:
         path = self._catalog.drop(row)
         if path is not None:
             self.gone.append(path)
-
-    def _opened(self, tree: Tree) -> Root | None:
-        if self._root is None or self._root.path != tree.root[:-1]:
-            self._close_root()
-            try:
-                self._root = Root(tree.root[:-1])
-            except OSError as error:
-                self._failed(error_name(error))
-                return None
-        return self._root
-
-    def _close_root(self) -> None:
-        if self._root is not None:
-            self._root.close()
-            self._root = None
 
     def _failed(self, why: str) -> None:
         self.errors[why] = self.errors.get(why, 0) + 1

@@ -20,6 +20,7 @@ from instar_host.store.errors import AnyPath, UnsafeFile, shown
 
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_NAMES = (b"", b".", b"..")
 _READ_CHUNK_BYTES = 1 << 20
 _KEPT_DIRECTORIES = 4
 
@@ -29,7 +30,7 @@ class Root:
 
     The root itself may be reached through links (a home kept elsewhere is normal); below it no link
     is followed, neither to a directory nor to a file. The directories on the way to the one used
-    last stay open, so files and folders beside each other cost one lookup each; whether a name
+    last stay open, so files beside each other cost one lookup each; whether a name
     still means its directory is checked whenever a file is opened. One thread at a time.
     """
 
@@ -59,7 +60,7 @@ class Root:
         """
         name = os.fsencode(relative)
         parent, _, leaf = name.rpartition(b"/")
-        if leaf in (b"", b".", b".."):
+        if leaf in _NO_NAMES:
             raise UnsafeFile("outside", f"{shown(name)} does not name a file below its root.")
         directory = self._fd
         if parent:
@@ -67,19 +68,6 @@ class Root:
                 self._forget_renamed(name)
             directory = self._go_to(parent + b"/").descriptor
         return _open_leaf(leaf, directory, self.path + b"/" + name)
-
-    def directory(self, relative: AnyPath) -> tuple[int, os.stat_result]:
-        """Return a descriptor of the directory `relative` (for `os.scandir`), empty: the root.
-
-        It stays the root's, valid until the next call. A directory above it that was open already
-        may have another name by now: the stat, which is no newer than the descriptor, tells which
-        one it is. Raises as `open_regular` does.
-        """
-        name = os.fsencode(relative)
-        if not name:
-            return self._fd, os.fstat(self._fd)
-        opened = self._go_to(name + b"/")
-        return opened.descriptor, opened.found()
 
     def close(self) -> None:
         """Close the descriptors; a second call does nothing."""
@@ -102,11 +90,10 @@ class Root:
     def _descend(self, wanted: bytes) -> _Directory:
         """Open what is missing of the way to `wanted` from the last that is open."""
         last = self._open[-1] if self._open else _Directory(b"", self._fd)
-        parts = wanted[len(last.name) : -1].split(b"/")
-        if any(part in (b"", b".", b"..") for part in parts):
-            raise UnsafeFile("outside", f"{shown(wanted[:-1])} leaves its root.")
         whole = self.path + b"/" + wanted[:-1]
-        for part in parts:
+        for part in wanted[len(last.name) : -1].split(b"/"):
+            if part in _NO_NAMES:
+                raise UnsafeFile("outside", f"{shown(wanted[:-1])} leaves its root.")
             descriptor = _open_directory(part, last.descriptor, whole)
             last = _Directory(last.name + part + b"/", descriptor)
             self._open.append(last)

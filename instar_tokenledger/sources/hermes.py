@@ -11,7 +11,6 @@ another one.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -121,6 +120,8 @@ def _append(path: Path, data: bytes) -> int:
 
 def _read(path: Path) -> list[Total]:
     """The rows of Hermes's database, read by a process that ends at once."""
+    import subprocess  # most programs never get here, and it costs 2 ms
+
     command = [sys.executable, "-P", "-m", READER, os.fspath(path)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=READ_S, check=False)

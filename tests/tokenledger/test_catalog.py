@@ -5,13 +5,22 @@ from __future__ import annotations
 import os
 import time
 import tracemalloc
+from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from instar_host.testing import START_MS, FakeClock
-from instar_tokenledger.catalog import DAY_MS, HOUR_MS, QUIET, ROWS_AT_A_TIME, Catalog, stamp_of
+from instar_tokenledger.catalog import (
+    DAY_MS,
+    HOUR_MS,
+    QUIET,
+    ROWS_AT_A_TIME,
+    WAITING,
+    Catalog,
+    stamp_of,
+)
 from instar_tokenledger.looking import LIST_ALL_S, Look
 from instar_tokenledger.sources.claude_code import claude_code
 
@@ -140,9 +149,18 @@ def test_what_the_ledger_has_read_waits_for_nothing(clock: FakeClock) -> None:
     """A file whose stat is that of its mark is quiet from the first look on."""
     catalog = Catalog(clock)
     folder = catalog.add_folder(b"/a/")
-    row = catalog.add(folder, b"one", read=stamp_of(3, 7, 100, 1), done=100)
-    catalog.saw(row, stat())
-    assert catalog.state[row] == QUIET
+    new = catalog.add(folder, b"new")
+    read = array("q", [stamp_of(3, 7, 100, 1), stamp_of(3, 8, 50, 1)])
+    catalog.add_read(array("i", [folder] * 2), [b"one", b"two"], read, array("q", [100, 50]))
+    rows = {catalog.names[row]: row for row in catalog.files_of(folder)}
+    assert set(rows) == {b"new", b"one", b"two"}
+    assert [catalog.is_known(rows[name]) for name in (b"new", b"one", b"two")] == [0, 1, 1]
+    catalog.saw(rows[b"one"], stat())
+    assert catalog.state[rows[b"one"]] == QUIET
+    catalog.saw(rows[b"two"], stat())
+    assert (catalog.state[rows[b"two"]], catalog.done(rows[b"two"])) == (WAITING, 50)
+    assert catalog.drop(rows[b"one"]) == b"/a/one"
+    assert catalog.add(folder, b"three") not in (new, rows[b"two"])
 
 
 def test_numbers_of_gone_files_are_given_again(clock: FakeClock) -> None:
@@ -179,10 +197,10 @@ def test_a_folder_that_did_not_change_is_not_listed(
     for folder in (disk.root, path.parent):
         os.utime(folder, (1_000_000_000, 1_000_000_000))
     disk.looked()
-    listed: list[int] = []
+    listed: list[bytes] = []
     scandir = os.scandir
 
-    def counting(at: int) -> Any:
+    def counting(at: bytes) -> Any:
         listed.append(at)
         return scandir(at)
 

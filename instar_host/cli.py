@@ -50,6 +50,7 @@ def main(
     A program that has `instar` as a sub-command gives its own environment and way to open a host.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes
@@ -58,11 +59,13 @@ def main(
     if environ.get(DEBUG_VARIABLE) == "1":
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)  # how plugins failed, in full
     try:
-        code = run(arguments, environ, Path.cwd, Path.home, terminal, open_host)
-        sys.stdout.flush()
+        code = _flushed(run(arguments, environ, Path.cwd, Path.home, terminal, open_host))
     except BrokenPipeError:
-        _silence(sys.stdout)
+        _silence(sys.stdout, sys.stderr)
         return EXIT_BROKEN_PIPE
+    except OSError:  # standard error takes no sentence either: the code is all there is to give
+        _silence(sys.stdout, sys.stderr)
+        return InstarError.exit_code
     if argv is None:
         gc.freeze()  # the process ends with this: nobody need look through it for garbage
     return code
@@ -76,7 +79,9 @@ def run(
     terminal: Terminal,
     open_host: OpenHost | None = None,
 ) -> int:
-    """One call of `instar` in the given surroundings; its exit code. Raises BrokenPipeError only.
+    """One call of `instar` in the given surroundings; its exit code.
+
+    Raises OSError only, where its streams take nothing.
 
     `open_host` makes the host of a state directory; the default loads what is installed.
     """
@@ -196,13 +201,37 @@ def _defect(exc: Exception, environ: Mapping[str, str], terminal: Terminal) -> i
     return EXIT_DEFECT
 
 
+def _open_missing_streams() -> None:
+    """A program may be started without some of the three; what is opened next would get the
+    number of one of them, and be written to by whatever prints.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def _flushed(code: int) -> int:
+    """The exit code once all of the answer is out. Raises OSError as `run` does."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:  # a file on a full disk takes what it takes
+        _silence(sys.stdout)
+        if code == 0:
+            print(f"instar: the answer cannot be written: {_trouble(exc)}", file=sys.stderr)
+        return code or InstarError.exit_code
+    return code
+
+
 def _last_frame(exc: Exception) -> str:
     frames = traceback.extract_tb(exc.__traceback__)
     return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "nowhere"
 
 
-def _silence(stream: TextIO) -> None:
+def _silence(*streams: TextIO) -> None:
     """Let the flush at interpreter exit go nowhere, or it would complain of the pipe."""
     devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, stream.fileno())
+    for stream in streams:
+        os.dup2(devnull, stream.fileno())
     os.close(devnull)

@@ -154,3 +154,43 @@ def test_a_broken_pipe_is_quiet_and_an_interrupt_short(
 
     assert process.wait(timeout=60) == code
     assert err == ("instar: interrupted\n" if how == "interrupt" else "")
+
+
+def with_streams(redirections: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """What `instar` says and answers where a shell set up its streams; its code is printed last."""
+    script = f'exec 3>&1; {sys.executable} -m instar_host "$@" {redirections}; echo $? >&3'
+    return subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *argv],
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_not_there_are_no_defect(closed: str) -> None:
+    """A supervisor may start a program without any of them: it does its work, and that quietly."""
+    said = with_streams(closed, "--version")
+
+    assert (said.stdout.splitlines()[-1], said.stderr) == ("0", "")
+
+
+def test_a_complaint_without_standard_error_is_not_part_of_the_answer() -> None:
+    """What is read as the answer holds answers only."""
+    assert with_streams("2>&-", "open").stdout == "1\n"
+
+
+def test_an_answer_that_does_not_fit_on_the_disk_is_one_sentence() -> None:
+    """What was still buffered at the end is lost, and said; no traceback, and no exit code 120."""
+    said = with_streams(">/dev/full", "--version")
+
+    assert said.stdout == "1\n"
+    assert said.stderr.startswith("instar: the answer cannot be written: No space left")
+    assert said.stderr.count("\n") == 1
+
+
+def test_where_no_stream_takes_anything_the_exit_code_speaks() -> None:
+    """1, as for every sentence, also where the sentence cannot be written."""
+    assert with_streams(">/dev/full 2>&1", "--version").stdout == "1\n"
+    assert with_streams("2>/dev/full", "open").stdout == "1\n"

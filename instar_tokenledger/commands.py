@@ -22,7 +22,7 @@ from instar_host.errors import InstarError, LeaseHeld, reason
 from instar_host.lease import Lease
 from instar_host.records import Terminal
 from instar_host.store.errors import CorruptStore, StoreError, shown
-from instar_tokenledger import answers, display, options
+from instar_tokenledger import answers, display, options, pace
 from instar_tokenledger.answers import IDLE_MS
 from instar_tokenledger.errors import BadQuery, LedgerError, NothingFound
 from instar_tokenledger.opening import ledger_path
@@ -317,10 +317,11 @@ def _steps(call: _Call) -> Iterator[Progress]:
     from instar_tokenledger.ingest import Budget
 
     try:
-        try:
-            yield from call.service.step(Budget(), lambda: False)
-        except apsw.CorruptError:  # it is checked when it is opened again, and mended
-            yield from call.service.step(Budget(), lambda: False)
+        with pace.alone():
+            try:
+                yield from call.service.step(Budget(), lambda: False)
+            except apsw.CorruptError:  # it is checked when it is opened again, and mended
+                yield from call.service.step(Budget(), lambda: False)
     except InstarError:
         raise
     except TROUBLE as error:

@@ -122,7 +122,10 @@ def _dollars(value: object) -> float:
         return 0
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Refused("bad-number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        raise Refused("bad-number") from None
 
 
 def _encoded(value: Any) -> bytes:

@@ -17,6 +17,7 @@ from benchmarks.corpus import build, emit_lines, random_rows
 from instar_host.store.tail import Lines
 from instar_tokenledger.accounting import Request, request_of, unite
 from instar_tokenledger.sources.claude_lines import decode
+from instar_tokenledger.sources.claude_salvage import COUNTS, FLAGS, OBJECTS, TEXTS
 from instar_tokenledger.usage import UsageRow
 from tests.tokenledger.arrangements import together
 from tests.tokenledger.homes import said
@@ -91,6 +92,54 @@ def test_no_bytes_get_an_exception_out(data: bytes) -> None:
     assert_settled(data)
     assert_settled(b'{"type":"assistant",' + data)
     assert_settled(said()[:-30] + data + said()[-30:])
+
+
+NUMBERS = (
+    "0", "-1", "1.5", "1e3", "1e999", "-1e999", "NaN", "Infinity", "9007199254740993",
+    "1" + "0" * 30, "1" + "0" * 400, "-1" + "0" * 400, "1" + "0" * 5_000,
+)  # fmt: skip
+MEMBERS = sorted(COUNTS | FLAGS | OBJECTS | TEXTS | {"costUSD", "iterations", "content", "input"})
+KINDS = ("assistant", "progress", "cost-state", "agent_progress", "tool_use", "advisor_message")
+TYPES = [f'"type":"{kind}"' for kind in KINDS]
+
+
+def objects(inside: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Objects of the members that are read, each with anything at all."""
+    members = st.tuples(st.sampled_from(MEMBERS), inside).map(lambda one: f'"{one[0]}":{one[1]}')
+    one_or_other = st.one_of(members, st.sampled_from(TYPES))
+    return st.lists(one_or_other, max_size=6).map(lambda all_: "{" + ",".join(all_) + "}")
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.sampled_from(NUMBERS),
+        st.sampled_from(("null", "true", '""', '"x"', '"\\ud83d"', '"2026-01-01T00:00:00Z"')),
+    ),
+    lambda inside: st.one_of(
+        objects(inside), st.lists(inside, max_size=3).map(lambda all_: f"[{','.join(all_)}]")
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(MEMBERS), VALUES, st.sampled_from(KINDS))
+def test_no_value_of_any_member_gets_an_exception_out(member: str, value: str, kind: str) -> None:
+    """L1: whatever a member holds, in a line of any type, there are rows and reasons."""
+    extra = f'{{"{member}":{value},'.encode()
+    assert_settled(f'{{"type":"{kind}","{member}":{value},"sessionId":"s"}}'.encode())
+    assert_settled(said().replace(b"{", extra, 1))
+    assert_settled(said().replace(b'"usage":{', b'"usage":' + extra))
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_no_cost_gets_an_exception_out(number: str) -> None:
+    """L1: a cost of hundreds of digits is a bad number, and the lines around it count."""
+    line = b'{"type":"cost-state","sessionId":"s","modelUsage":{"m":{"costUSD":@}}}'
+    line = line.replace(b"@", number.encode())
+    found = decoded(said("first", "r1"), line, said("last", "r2"))
+    assert [row.message_id for row in found.rows] == ["first", "last"]
+    assert len(found.cost_states) + sum(found.skips.values()) == 1
 
 
 @settings(max_examples=100, deadline=None)

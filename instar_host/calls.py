@@ -15,6 +15,9 @@ from instar_host.records import HostContext, Terminal
 
 Service = TypeVar("Service")
 
+ECHO_COLUMNS = 3
+"""Left free behind a passing line: a terminal writes `^C` there, and must not begin a new one."""
+
 
 class Call(Generic[Service]):
     """What a sub-command's function is given; `Service` is what its plugin works with."""
@@ -42,3 +45,15 @@ class Call(Generic[Service]):
     def note(self, sentence: str) -> None:
         """A remark beside the answer."""
         self.terminal.err.write(sentence + "\n")
+
+    def progress(self, line: str = "") -> None:
+        """A passing line, where a person looks on: the next one takes its place, none clears it.
+
+        Made of spaces and returns alone, so that a terminal without escapes shows it as well.
+        """
+        if not self.terminal.err.isatty():
+            return
+        room = max(0, self.terminal.width - ECHO_COLUMNS)
+        shown = line[:room]
+        self.terminal.err.write(f"\r{shown:<{room}}\r{shown}")
+        self.terminal.err.flush()

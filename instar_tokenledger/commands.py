@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 0.2
 NOTHING_HERE = "Nothing in this span."
 EMPTY = "The ledger is empty: `instar tokens scan` fills it."
-CLEAR_LINE = "\r\x1b[K"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -276,15 +275,12 @@ def _shown(call: _Call, steps: Iterator[Progress]) -> Progress:
     try:
         for progress in steps:
             now_s = clock.monotonic_s()
-            if call.terminal.is_tty and now_s - shown_s >= PROGRESS_EVERY_S:
+            if now_s - shown_s >= PROGRESS_EVERY_S:
                 shown_s = now_s
-                line = display.progress_text(progress, now_s - began_s)
-                call.terminal.err.write(CLEAR_LINE + line[: call.terminal.width - 1])
-                call.terminal.err.flush()
+                call.progress(display.progress_text(progress, now_s - began_s))
     finally:
         call.service.close()
-        if call.terminal.is_tty:
-            call.terminal.err.write(CLEAR_LINE)
+        call.progress()
     for note in call.service.health.notes:
         call.note(note)
     if progress is None:

@@ -180,13 +180,16 @@ def status_text(status: Json) -> str:
 
 
 def progress_text(progress: Progress, elapsed_s: float) -> str:
-    """One line: files, bytes, rate, time left."""
+    """One line: files, bytes, time left, rate. What matters most stands first: the end may be cut
+    off.
+    """
     rate = progress.bytes_read / elapsed_s if elapsed_s > 0 else 0
+    files = grouped(progress.files_read + progress.files_waiting)
+    total = size(progress.bytes_read + progress.bytes_waiting)
     left = f", {duration(progress.bytes_waiting / rate)} left" if rate else ""
     return (
-        f"Reading: {grouped(progress.files_read)} files, {size(progress.bytes_read)}"
-        f" ({size(rate)}/s); {grouped(progress.files_waiting)} files,"
-        f" {size(progress.bytes_waiting)} to go{left}"
+        f"Reading: {grouped(progress.files_read)} of {files} files,"
+        f" {size(progress.bytes_read)} of {total}{left} ({size(rate)}/s)"
     )
 
 

@@ -12,6 +12,7 @@ from instar_host.config import StateDir
 from instar_host.host import open_host
 from instar_host.records import HostContext, Terminal
 from instar_host.testing import FakeClock
+from tests.screens import Screen
 from tests.tokenledger.homes import LedgerHome
 
 
@@ -35,9 +36,10 @@ class Shell:
         self.clock = clock
         self.environ = {"TZ": "UTC"}
 
-    def __call__(self, *words: str, tty: bool = False) -> Said:
-        """Run `instar WORDS...`."""
-        out, err = io.StringIO(), io.StringIO()
+    def __call__(self, *words: str, tty: bool = False, err_tty: bool | None = None) -> Said:
+        """Run `instar WORDS...`; standard error is a terminal where the output is, if not said."""
+        out = io.StringIO()
+        err = Screen() if (tty if err_tty is None else err_tty) else io.StringIO()
         folder = self.home.claude.parent
         code = run(
             [*words, "--state-dir", str(self.home.state_dir)],

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instar_tokenledger import display
-from instar_tokenledger.display import clean, duration, grouped, moment, size, table
+from instar_tokenledger.display import clean, duration, grouped, moment, progress_text, size, table
+from instar_tokenledger.ingest import Progress
 
 
 @given(st.text())
@@ -64,3 +65,18 @@ def test_the_terminal_and_the_page_say_why_alike() -> None:
     page = (Path(display.__file__).parent / "dashboard" / "reading.js").read_text(encoding="utf-8")
     block = page.partition("const REASONS = {")[2].partition("}")[0]
     assert dict(re.findall(r'"([a-z-]+)": "([^"]+)"', block)) == display.SKIPPED
+
+
+def test_progress_says_first_what_a_narrow_terminal_has_to_keep() -> None:
+    """How much of how much and the time left stand within 80 columns, the rate behind them."""
+    progress = Progress(
+        files_seen=120_000,
+        files_waiting=100_000,
+        bytes_waiting=10_900_000_000,
+        files_read=20_000,
+        bytes_read=1_100_000_000,
+        errors={},
+    )
+    assert progress_text(progress, 60.0) == (
+        "Reading: 20,000 of 120,000 files, 1.1 GB of 12.0 GB, 9 min 55 s left (18.3 MB/s)"
+    )

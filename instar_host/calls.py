@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from instar_host.characters import json_for
 from instar_host.records import HostContext, Terminal
 
 Service = TypeVar("Service")
@@ -40,7 +41,8 @@ class Call(Generic[Service]):
 
     def say_json(self, value: object) -> None:
         """The answer as JSON, indented."""
-        self.say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+        text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+        self.say(json_for(self.terminal.out, text))
 
     def note(self, sentence: str) -> None:
         """A remark beside the answer."""

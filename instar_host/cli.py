@@ -13,7 +13,6 @@ plugins bring.
 from __future__ import annotations
 
 import gc
-import io
 import logging
 import os
 import sys
@@ -22,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from instar_host.characters import let_everything_through
 from instar_host.errors import InstarError, reason
 from instar_host.records import HostContext, Terminal
 from instar_host.store.errors import StoreError, shown
@@ -52,8 +52,7 @@ def main(
     arguments = list(sys.argv[1:] if argv is None else argv)
     _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files may be any bytes
+        let_everything_through(stream)
     terminal = terminal_of(sys.stdout, sys.stderr)
     environ = os.environ.copy() if environ is None else environ
     if environ.get(DEBUG_VARIABLE) == "1":

@@ -15,6 +15,7 @@ from contextlib import suppress
 import msgspec
 
 from instar_host.calls import Call
+from instar_host.characters import json_for
 from instar_host.errors import ReadOnlyStateDir, UsageError
 from instar_host.lease import Lease
 from instar_host.records import Terminal
@@ -131,10 +132,11 @@ def _verify(call: _Call) -> int:
 
 
 def _export(call: _Call) -> int:
-    views = call.views()
+    views, out = call.views(), call.terminal.out
     wanted = call.arguments.thread
     threads = [wanted] if wanted else list(_all_threads(views))
-    write = export.markdown if call.arguments.format == "markdown" else export.jsonl
+    as_text = call.arguments.format == "markdown"
+    write = export.markdown if as_text else export.jsonl
     for thread_id in threads:
         pages = _all_messages(views, thread_id)
         if pages is None:
@@ -142,7 +144,7 @@ def _export(call: _Call) -> int:
             return 1
         summary, messages = pages
         for chunk in write(summary, messages):
-            call.terminal.out.write(chunk)
+            out.write(chunk if as_text else json_for(out, chunk))
     return 0
 
 

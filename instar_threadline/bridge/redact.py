@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from instar_threadline.bridge.hygiene import clean_name
+from instar_threadline.bridge.hygiene import clean_body, clean_name
 
 MIN_KNOWN_SECRET = 8
 """Shorter "secrets" would blank out ordinary words."""
@@ -39,6 +39,11 @@ class RedactionError(Exception):
 _KEY_BEGIN = r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
 _ASSIGNED = (
     r"password|passwd|passphrase|api[_-]?key|client[_-]?secret|auth[_-]?token|access[_-]?token"
+)
+
+_JWT = (  # begins where a word begins, once: from every `-eyJ` of a long word costs its square
+    r"(?<![A-Za-z0-9_-])(?>(?:[A-Za-z0-9_-]*?-)??eyJ)[A-Za-z0-9_-]{10,}+"
+    r"\.eyJ[A-Za-z0-9_-]{10,}+\.[A-Za-z0-9_-]{10,}"
 )
 
 PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -73,7 +78,7 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("digitalocean-token", r"\bdo[opr]_v1_[a-f0-9]{64}\b"),
         ("age-key", r"\bAGE-SECRET-KEY-1[0-9A-Z]{58}\b"),
         ("telegram-token", r"(?<![\d:])\d{6,12}:[A-Za-z0-9_-]{30,64}(?![A-Za-z0-9_-])"),
-        ("jwt", r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
+        ("jwt", _JWT),
         (
             "authorization",
             r"(?i)\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+[\w+/=.~-]{8,}",
@@ -89,9 +94,12 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def redact(text: str, known_secrets: Iterable[str] = ()) -> Redacted:
-    """Replace known secrets first, then every pattern; the text may be of any length."""
+    """Replace known secrets first, then every pattern; the text may be of any length. It is looked
+    at, and comes back, as it will be shown: an invisible character within a secret hides nothing.
+    """
     counts: Counter[str] = Counter()
-    for secret in sorted(known_secrets, key=len, reverse=True):
+    text = clean_body(text)
+    for secret in sorted(map(clean_body, known_secrets), key=len, reverse=True):
         if len(secret) >= MIN_KNOWN_SECRET and secret in text:
             counts["known-secret"] += text.count(secret)
             text = text.replace(secret, marker("known-secret"))

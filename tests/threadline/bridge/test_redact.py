@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from instar_threadline.bridge.hygiene import clean_body
 from instar_threadline.bridge.redact import RedactionError, redact, redact_with
 
 SECRETS = {
@@ -53,6 +54,22 @@ def test_known_formats_are_taken_out(kind: str, secret: str, around: str) -> Non
 def test_what_people_need_to_read_stays(decoy: str) -> None:
     """Hashes, ids, times and prose are not mistaken for credentials."""
     assert redact(decoy).text == decoy
+
+
+def test_an_invisible_character_within_a_secret_hides_nothing() -> None:
+    """What is shown has no controls and no directions: without them it would be whole again."""
+    key, own = "ghp_" + "a1B2" * 9, "a passphrase of this host"
+    for split in ("\u200e", "\x00", "\u202e", "\x1b"):
+        hidden = f"{key[:9]}{split}{key[9:]} {own[:9]}{split}{own[9:]}"
+        shown = clean_body(redact(hidden, [own]).text)
+        assert key not in shown
+        assert own not in shown
+
+
+def test_a_web_token_within_a_word_is_taken_out() -> None:
+    """Also when something with a dash stands right before it."""
+    token = SECRETS["jwt"]
+    assert token not in redact(f"my-session-{token}").text
 
 
 def test_url_userinfo_is_taken_out() -> None:
@@ -120,5 +137,5 @@ def test_an_error_of_a_redactor_blocks_the_message() -> None:
 
 def test_a_long_text_costs_linear_time() -> None:
     """A megabyte that begins many patterns and finishes none does not hang redaction."""
-    for bait in ("a:", "sk-", "eyJ", "://a", "-----BEGIN ", "password="):
+    for bait in ("a:", "sk-", "eyJ", "-eyJ", "://a", "-----BEGIN ", "password="):
         redact(bait * (200_000 // len(bait)))

@@ -1,22 +1,26 @@
 """Asking the message sources of other plugins, and remembering how far each was asked.
 
 Promises that a source's cursor is saved only after its messages are in the log, so a crash
-between the two asks again and finds duplicates; and that one source's failure is its own. A lost
-file of cursors means asking from the beginning of history: nothing is recorded twice.
+between the two asks again and finds duplicates; that one source's failure is its own, and one
+message's too: what cannot be recorded is counted, its plugin's status says why, and the rest goes
+on. A lost file of cursors means asking from the beginning of history: nothing is recorded twice.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
-from instar_host.errors import InstarError, reason
+from instar_host.errors import InstarError, PluginError, reason
 from instar_host.records import HostContext, Record
 from instar_host.store.errors import StoreError
 from instar_host.store.files import ensure_private_dir, read_bounded, write_atomic
 from instar_threadline.errors import ThreadlineError
+from instar_threadline.messages import NewMessage, Recorded
 from instar_threadline.record.layout import FOLDER
 from instar_threadline.recorder import Recorder
 from instar_threadline.records import MessageSource, SourceBatch
@@ -26,6 +30,8 @@ MAX_FILE_BYTES = 64 << 20
 MAX_CURSOR_BYTES = 1 << 20
 PULL_MESSAGES = 500
 PULLS_A_TICK = 20
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 class SourceState(Record, frozen=True, kw_only=True, rename="camel"):
@@ -61,10 +67,9 @@ class Pulls:
         seen: set[str] = set()
         for found in self._host.plugins.collect("threadline_sources", host=self._host):
             source: MessageSource = found.value
-            if source.name in seen:
-                self._host.plugins.report(
-                    found.plugin, f"its message source {source.name!r} exists already"
-                )
+            fault = _name_fault(source.name, seen)
+            if fault:
+                self._host.plugins.report(found.plugin, fault)
                 continue
             seen.add(source.name)
             done = self._ask(source, found.plugin, cursors, stopping) and done
@@ -78,18 +83,22 @@ class Pulls:
         stopping: Callable[[], bool],
     ) -> bool:
         state = self._states.get(source.name, SourceState(name=source.name, plugin=plugin))
-        more = True
+        more, refusal = True, ""
         try:
             for _ in range(PULLS_A_TICK):
                 if stopping() or not more:
                     break
-                batch = source.pull(cursors.get(source.name), PULL_MESSAGES)
-                state = self._record(state, batch)
-                more = batch.more
-                if batch.cursor is not None and batch.cursor != cursors.get(source.name):
+                batch = _checked(source.pull(cursors.get(source.name), PULL_MESSAGES))
+                state, why = self._record(state, batch)
+                refusal = refusal or why
+                moved = batch.cursor is not None and batch.cursor != cursors.get(source.name)
+                more = batch.more and (moved or bool(batch.messages))
+                if moved:
                     cursors[source.name] = _kept(batch.cursor)
                     self._save(cursors)
-            state = msgspec.structs.replace(state, error="", more=more)
+            state = msgspec.structs.replace(state, error=refusal, more=more)
+            if refusal:
+                self._host.plugins.report(plugin, f"message source {source.name!r}: {refusal}")
         except (ThreadlineError, OSError, StoreError) as error:
             state = msgspec.structs.replace(state, error=str(error))
             more = False
@@ -100,16 +109,20 @@ class Pulls:
         self._states[source.name] = state
         return not more
 
-    def _record(self, state: SourceState, batch: SourceBatch) -> SourceState:
-        answers = self._recorder.record_pulled(batch.messages) if batch.messages else []
+    def _record(self, state: SourceState, batch: SourceBatch) -> tuple[SourceState, str]:
+        """The state with the batch counted, and why the first refused message was refused."""
+        good, answers = _sorted_out(batch.messages)
+        answers += self._recorder.record_pulled(good) if good else []
         counts = [answer.status for answer in answers]
-        return msgspec.structs.replace(
+        refused = [answer.reason for answer in answers if answer.status == "refused"]
+        counted = msgspec.structs.replace(
             state,
             recorded=state.recorded + counts.count("recorded"),
             duplicates=state.duplicates + counts.count("duplicate"),
-            refused=state.refused + counts.count("refused"),
+            refused=state.refused + len(refused),
             skipped=state.skipped + batch.skipped,
         )
+        return counted, f"a message is refused: {refused[0]}" if refused else ""
 
     def _load(self) -> dict[str, str]:
         try:
@@ -125,6 +138,41 @@ class Pulls:
             write_atomic(self._path, msgspec.json.encode(cursors))
         except StoreError as error:
             raise InstarError(str(error)) from error
+
+
+def _name_fault(name: object, seen: set[str]) -> str:
+    """What is wrong with the name of a source, given those before it; empty when nothing is."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return f"its message source {name!r} has to be called by lower-case letters, digits, -"
+    return f"its message source {name!r} exists already" if name in seen else ""
+
+
+def _checked(answer: object) -> SourceBatch:
+    """What a source gave, as a batch. Raises PluginError for anything else."""
+    if not isinstance(answer, SourceBatch):
+        raise PluginError(
+            f"pull returned an object of type {type(answer).__name__}, not SourceBatch"
+        )
+    return answer
+
+
+def _sorted_out(messages: Sequence[object]) -> tuple[list[NewMessage], list[Recorded]]:
+    """Those of the right kind in every member, and a refusal for each other one."""
+    good: list[NewMessage] = []
+    refused: list[Recorded] = []
+    for message in messages:
+        try:
+            good.append(_message(message))
+        except (TypeError, msgspec.ValidationError) as error:
+            refused.append(Recorded(status="refused", reason=str(error)))
+    return good, refused
+
+
+def _message(given: Any) -> NewMessage:
+    """Nobody has looked at its members: msgspec checks none when a struct is made."""
+    if not isinstance(given, NewMessage):
+        raise TypeError(f"it is an object of type {type(given).__name__}, not NewMessage")
+    return msgspec.convert(msgspec.structs.asdict(given), NewMessage)
 
 
 def _kept(cursor: object) -> str:

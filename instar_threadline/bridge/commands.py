@@ -185,7 +185,8 @@ def _letters(call: Call) -> int:
     with call.sender() as sender:
         if sender is not None:
             path = routes.RETRY if retries else routes.DROP
-            number = int(next(iter(sender.post(path, {"ids": ids}).values())))
+            which = {"all": True} if ids is None else {"ids": ids}
+            number = int(next(iter(sender.post(path, which).values())))
         else:
             number = (call.control.retry if retries else call.control.drop)(ids)
     done = "queued again" if retries else "dropped"

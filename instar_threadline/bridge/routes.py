@@ -40,10 +40,11 @@ T = TypeVar("T")
 
 class _Letters(Struct, frozen=True, forbid_unknown_fields=True):
     ids: tuple[int, ...] | None = None
+    all: bool = False
+    """Every dead letter; nothing said never means that."""
 
 
-class _Drop(Struct, frozen=True, forbid_unknown_fields=True):
-    ids: tuple[int, ...] | None = None
+class _Drop(_Letters, frozen=True, forbid_unknown_fields=True):
     waiting: Literal["history", "all"] | None = None
 
 
@@ -124,15 +125,17 @@ class BridgeRoutes:
 
     def retry(self, request: Request) -> dict[str, int]:
         """Queue dead letters again."""
-        return {"retried": self._control.retry(_body(request, _Letters).ids)}
+        return {"retried": self._control.retry(_chosen(_body(request, _Letters)))}
 
     def drop(self, request: Request) -> dict[str, int]:
         """Forget dead letters, or give up what waits."""
         asked = _body(request, _Drop)
         if asked.waiting is not None:
+            if asked.all or asked.ids is not None:
+                raise UsageError("say what waits, or which dead letters, not both")
             history_only = asked.waiting == "history"
             return {"dropped": self._control.drop_waiting(history_only=history_only)}
-        return {"dropped": self._control.drop(asked.ids)}
+        return {"dropped": self._control.drop(_chosen(asked, ', or {"waiting": "history"}'))}
 
     def mute(self, request: Request) -> dict[str, bool]:
         """Mute a thread or an agent, or no longer."""
@@ -169,14 +172,21 @@ class BridgeRoutes:
 
 
 _IDS = {"ids": {"type": ["array", "null"], "items": {"type": "integer"}}}
-_LETTERS: dict[str, Any] = _IDS
-_DROP: dict[str, Any] = {**_IDS, "waiting": {"enum": ["history", "all", None]}}
+_LETTERS: dict[str, Any] = {**_IDS, "all": {"type": "boolean"}}
+_DROP: dict[str, Any] = {**_LETTERS, "waiting": {"enum": ["history", "all", None]}}
 _MUTE: dict[str, Any] = {
     "kind": {"enum": ["thread", "agent"]},
     "name": {"type": "string"},
     "muted": {"type": "boolean"},
 }
 _KEY: dict[str, Any] = {"key": {"type": "string"}}
+
+
+def _chosen(asked: _Letters, or_else: str = "") -> tuple[int, ...] | None:
+    """The dead letters that were asked for, None for all of them; all have to be asked for."""
+    if asked.all == (asked.ids is not None):
+        raise UsageError(f'say which: {{"ids": [1, 2]}}, or {{"all": true}}{or_else}')
+    return asked.ids
 
 
 def _body(request: Request, kind: type[T]) -> T:

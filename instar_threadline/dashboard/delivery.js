@@ -102,7 +102,7 @@ export function delivery(api) {
 
   function dead(now) {
     if (now.deadLetters === 0) return null;
-    const all = now.deadLetters > 1 && h("span", { class: "tl-actions" }, pair("all", "all", "all of them", null, now));
+    const all = now.deadLetters > 1 && h("span", { class: "tl-actions" }, pair("all", "all", "all of them", { all: true }, now));
     const more = now.deadLetters - now.dead.length;
     return h(
       "section",
@@ -120,22 +120,22 @@ export function delivery(api) {
       h("p", { class: "tl-meta" }, h("strong", null, letter.threadId || "no thread"), letter.agent && h("span", { class: "mono" }, letter.agent.slice(0, 8)), when(letter.at), letter.target !== CHAT && h("span", null, letter.target.replace(/^sink:/, ""))),
       h("p", { class: "tl-why" }, letter.reason),
       letter.preview && h("p", { class: "small muted" }, letter.preview),
-      h("div", { class: "tl-actions" }, pair(letter.id, "", `message ${letter.id}`, [letter.id], now)),
+      h("div", { class: "tl-actions" }, pair(letter.id, "", `message ${letter.id}`, { ids: [letter.id] }, now)),
     );
   }
 
   // Two buttons; the second one asks again before it does something for good.
-  function pair(id, word, named, ids, now) {
+  function pair(id, word, named, which, now) {
     const words = (verb) => (word ? `${verb} ${word}` : verb);
     const off = !now.sends;
     if (sure === id) {
       return [
-        h("button", { type: "button", class: "button", id: `tl-sure-${id}`, disabled: off, "aria-label": `Drop ${named} for good`, onclick: () => act("drop", { ids }) }, words("Drop"), " for good"),
+        h("button", { type: "button", class: "button", id: `tl-sure-${id}`, disabled: off, "aria-label": `Drop ${named} for good`, onclick: () => act("drop", which) }, words("Drop"), " for good"),
         h("button", { type: "button", class: "button button-quiet", onclick: () => ask(null, `tl-drop-${id}`) }, "Keep"),
       ];
     }
     return [
-      h("button", { type: "button", class: "button", id: `tl-retry-${id}`, disabled: off, "aria-label": `Send ${named} again`, onclick: () => act("retry", { ids }) }, words("Send"), " again"),
+      h("button", { type: "button", class: "button", id: `tl-retry-${id}`, disabled: off, "aria-label": `Send ${named} again`, onclick: () => act("retry", which) }, words("Send"), " again"),
       h("button", { type: "button", class: "button button-quiet", id: `tl-drop-${id}`, disabled: off, "aria-label": `Drop ${named}`, onclick: () => ask(id, `tl-sure-${id}`) }, words("Drop")),
     ];
   }

@@ -239,7 +239,7 @@ def test_the_status_and_the_actions_over_http(make_stage: MakeStage, api: BotApi
     assert stage.call("POST", "/threadline/bridge/mute", mute) == {"muted": True}
     assert stage.call("GET", "/threadline/bridge/status")["muted"] == ["thread t1"]
     stage.call("POST", "/threadline/bridge/resume")
-    assert stage.call("POST", "/threadline/bridge/drop") == {"dropped": 0}
+    assert stage.call("POST", "/threadline/bridge/drop", {"all": True}) == {"dropped": 0}
 
 
 def letter_topic(api: BotApi) -> int:
@@ -251,7 +251,10 @@ def letter_topic(api: BotApi) -> int:
     [
         ("retry", {"ids": "all"}),
         ("retry", {"id": [1]}),
+        ("retry", None),
         ("drop", {"waiting": "some"}),
+        ("drop", {"waiting": "all", "all": True}),
+        ("drop", {"ids": [1], "all": True}),
         ("mute", {"kind": "peer", "name": "x"}),
         ("mute", {"kind": "agent", "name": ""}),
         ("send-test", {"key": "zz"}),
@@ -266,6 +269,21 @@ def test_requests_that_are_none_are_400(make_stage: MakeStage, path: str, body: 
     with pytest.raises(HttpError) as caught:
         stage.call("POST", f"/threadline/bridge/{path}", body)
     assert caught.value.status == 400
+
+
+def test_nothing_said_drops_nothing(make_stage: MakeStage, api: BotApi) -> None:
+    """Every dead letter is forgotten only when that is said in so many words."""
+    api.poison = lambda text: "poison" in text and "could not" not in text
+    stage = make_stage()
+    for number in range(2):
+        stage.say(f"poison {number}")
+    stage.work()
+    for body in (None, {}, {"ids": None}, {"all": False}):
+        with pytest.raises(HttpError, match='"all": true') as caught:
+            stage.call("POST", "/threadline/bridge/drop", body)
+        assert caught.value.status == 400
+    assert stage.call("GET", "/threadline/bridge/status")["deadLetters"] == 2
+    assert stage.call("POST", "/threadline/bridge/drop", {"all": True}) == {"dropped": 2}
 
 
 def test_a_process_without_the_lease_answers_409(make_stage: MakeStage) -> None:

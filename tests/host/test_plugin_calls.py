@@ -90,6 +90,62 @@ def test_an_implementation_that_misbehaves_contributes_nothing(
     assert words in (faulty.error or "")
 
 
+def half(path: object = "/x", **more: object) -> Route:
+    return Route(method="GET", path=path, endpoint=lambda _request: Response(), **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (half(None), "a Route whose path is an object of type NoneType, not str"),
+        (half("/\ud800"), "a Route whose path holds half a character"),
+        (half(access="public"), "a Route whose access is 'public', not one of token, open"),
+        (half(answers={"ok": "200"}), "a Route whose answers is an object of type str, not int"),
+        (
+            half(parameters=("q",)),
+            "a Route whose parameters is an object of type str, not Parameter",
+        ),
+        (
+            half(max_body_bytes="1"),
+            "a Route whose max_body_bytes is an object of type str, not int",
+        ),
+        (half(body_schema=[]), "a Route whose body_schema is an object of type list, not Mapping"),
+    ],
+)
+def test_a_record_with_a_field_of_the_wrong_kind_costs_its_plugin_the_answer(
+    make_host: MakeHost, record: Route, words: str
+) -> None:
+    """msgspec checks no field when a record is made; the host must not stumble over one later."""
+
+    class Careless:
+        @hookimpl
+        def instar_routes(self, host: HostContext) -> list[Route]:
+            return [record]
+
+    host = make_host([Good, Careless])
+
+    assert [c.plugin for c in host.plugins.collect("instar_routes", host=host)] == ["good"]
+    assert words in (status(host.plugins, "careless").error or "")
+
+
+def test_a_record_without_annotations_that_can_be_read_is_taken_as_it_is(
+    make_host: MakeHost,
+) -> None:
+    """Names that only exist for a type checker are no fault of the plugin."""
+
+    class Later(Route, frozen=True, kw_only=True):
+        more: Missing = None  # type: ignore[name-defined]  # noqa: F821
+
+    class Modern:
+        @hookimpl
+        def instar_routes(self, host: HostContext) -> list[Route]:
+            return [Later(method="GET", path="/x", endpoint=lambda _request: Response())]
+
+    host = make_host([Modern])
+
+    assert len(host.plugins.collect("instar_routes", host=host)) == 1
+
+
 class Early:
     @hookimpl(tryfirst=True)
     def instar_telegram(self, host: HostContext) -> None:

@@ -254,7 +254,7 @@ def test_files_are_not_taken_for_deleted_while_a_source_fails(both: Neighbours) 
     [
         ({"name": ""}, "has to be plain text"),
         ({"name": "claude-code"}, "its token source 'claude-code' exists already"),
-        ({"semantics": "average"}, "has to be snapshot or cumulative, not 'average'"),
+        ({"semantics": "average"}, "semantics is 'average', not one of snapshot, cumulative"),
     ],
 )
 def test_a_source_that_cannot_be_used_is_left_out_and_named(

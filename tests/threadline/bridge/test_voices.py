@@ -41,7 +41,7 @@ def test_a_sink_whose_name_is_no_text_is_left_out(make_stage: MakeStage, api: Bo
     stage.say("hello")
     stage.work(5)
     assert "hello" in "\n".join(message.text for message in api.group.messages)
-    assert any("plain name" in (one.error or "") for one in stage.host.plugins.statuses())
+    assert any("whose name is" in (one.error or "") for one in stage.host.plugins.statuses())
 
 
 def _upper(text: str) -> str:

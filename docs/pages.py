@@ -177,7 +177,7 @@ def _argument(action: argparse.Action) -> tuple[str, str, str]:
 
 def _record(shape: Shape) -> Iterator[str]:
     yield f"### `{shape.name}`"
-    yield tables.paragraph(shape.doc)
+    yield f"{tables.paragraph(shape.doc)} From `{shape.package}`."
     rows = [(f"`{f.name}`", f"`{f.kind}`", f"`{f.default}`" if f.default else "", f.doc)
             for f in shape.fields]  # fmt: skip
     if rows:

@@ -6,6 +6,7 @@ Reads the words from the source, because Python keeps no docstrings of fields.
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import sys
 import typing
@@ -16,7 +17,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+import instar_host
+import instar_threadline
+import instar_tokenledger
 from instar_host.config import Config
+
+PUBLIC = (instar_host, instar_tokenledger, instar_threadline)
 
 HIDDEN: tuple[type, ...] = (Config,)
 """Classes with pages of their own."""
@@ -35,6 +41,8 @@ class Shape(NamedTuple):
     """One record."""
 
     name: str
+    package: str
+    """Where a plugin imports it from; empty when it cannot."""
     doc: str
     fields: tuple[Field, ...]
 
@@ -54,19 +62,38 @@ def reachable(hooks: Iterable[FunctionType]) -> list[type]:
 def shape_of(cls: type) -> Shape:
     """Name, words and fields of a record."""
     body = _class(cls).body
-    fields = [_field(node, _words(body, at + 1)) for at, node in enumerate(body) if _is_field(node)]
+    spelled = _spelled(cls.__module__)
+    fields = [
+        _field(spelled.visit(node), _words(body, at + 1))
+        for at, node in enumerate(body)
+        if _is_field(node)
+    ]
     if getattr(cls, "_is_protocol", False):
         fields += [_method(node) for node in body if isinstance(node, ast.FunctionDef)]
-    return Shape(cls.__name__, inspect.getdoc(cls) or "", tuple(fields))
+    return Shape(cls.__name__, _package(cls), inspect.getdoc(cls) or "", tuple(fields))
+
+
+def _package(cls: type) -> str:
+    names = (one.__name__ for one in PUBLIC if getattr(one, cls.__name__, None) is cls)
+    return next(names, "")
 
 
 def _hints(owner: FunctionType | type) -> dict[str, Any]:
     """Annotations as types. Some name what is imported for type checkers only."""
-    module = sys.modules[owner.__module__]
-    try:
-        return typing.get_type_hints(owner, vars(module) | _checkers_names())
-    except NameError:
-        return {}
+    names = vars(sys.modules[owner.__module__]) | _checkers_names()
+    methods = _methods(owner) if getattr(owner, "_is_protocol", False) else []
+    found: dict[str, Any] = {}
+    for at, one in enumerate((owner, *methods)):
+        try:
+            hints = typing.get_type_hints(one, names)
+        except NameError:
+            continue
+        found |= {f"{at} {name}": hint for name, hint in hints.items()}
+    return found
+
+
+def _methods(owner: FunctionType | type) -> list[FunctionType]:
+    return [one for one in vars(owner).values() if isinstance(one, FunctionType)]
 
 
 @cache
@@ -91,6 +118,34 @@ def _classes(hints: Iterable[Any]) -> list[type]:
 def _is_record(cls: type) -> bool:
     kinds = issubclass(cls, msgspec.Struct | tuple) or getattr(cls, "_is_protocol", False)
     return bool(kinds) and cls.__module__.startswith("instar_") and cls not in HIDDEN
+
+
+class _Spelled(ast.NodeTransformer):
+    """Writes out the short names that a module gives to types: `Method`, `Endpoint`."""
+
+    def __init__(self, short: dict[str, ast.expr]) -> None:
+        self._short = short
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AnnAssign:
+        spelled = ast.AnnAssign(**dict(ast.iter_fields(node)))
+        spelled.annotation = self.visit(copy.deepcopy(node.annotation))
+        return spelled
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return self._short.get(node.id, node)
+
+
+@cache
+def _spelled(module: str) -> _Spelled:
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    given = (one for one in tree.body if isinstance(one, ast.Assign))
+    aliases = {ast.unparse(one.targets[0]): one.value for one in given if _is_type(one.value)}
+    return _Spelled(aliases)
+
+
+def _is_type(value: ast.expr) -> bool:
+    kinds = ("Literal", "Callable")
+    return isinstance(value, ast.Subscript) and ast.unparse(value.value) in kinds
 
 
 @cache

@@ -1,7 +1,8 @@
 """The contract between an agent host and its plugins, and the host that comes with it.
 
-These names are public; everything else may move. Importing them starts nothing and loads neither a
-database nor a web library.
+These names are public, and so are those of `instar_host.endpoints` and `instar_host.testing`;
+everything else may move. Importing them starts nothing and loads neither a database nor a web
+library.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from instar_host.hookspecs import hookimpl, hookspec
 from instar_host.records import (
     Command,
     HostContext,
+    LeaseStatus,
     Option,
     Panel,
     Parameter,
@@ -21,10 +23,12 @@ from instar_host.records import (
     Request,
     Response,
     Route,
+    RuntimeView,
     TelegramPort,
     Terminal,
     Tick,
     TickControl,
+    TickStatus,
     TopicSent,
 )
 
@@ -50,6 +54,7 @@ __all__ = [
     "InstarError",
     "Lease",
     "LeaseHeld",
+    "LeaseStatus",
     "Mounted",
     "Option",
     "Outcome",
@@ -63,12 +68,14 @@ __all__ = [
     "Response",
     "Route",
     "Runtime",
+    "RuntimeView",
     "Settings",
     "SystemClock",
     "TelegramPort",
     "Terminal",
     "Tick",
     "TickControl",
+    "TickStatus",
     "TopicSent",
     "UsageError",
     "hookimpl",

@@ -158,19 +158,29 @@ class TopicSent(Record, frozen=True, kw_only=True):
 
     ok: bool
     message_id: int | None = None
+    """Telegram's own, where the host learns it."""
     retry_after_s: float | None = None
+    """Not sent; to be tried again after so many seconds."""
     reason: str = ""
+    """Telegram's description of the refusal, word for word; read where `failure-reasons` is a
+    capability. A failure without a reason and without a pause may have been sent, and is repeated
+    with a mark."""
 
 
 class TelegramPort(Protocol):
     """A host's own way to Telegram, for hosts that run a bot already. Calls may block."""
 
     def capabilities(self) -> frozenset[str]:
-        """Of: verbatim, entities, failure-reasons, close-topic, documents, silent."""
+        """Of: verbatim (the text arrives as it is), failure-reasons (`TopicSent.reason` is what
+        Telegram said), silent (`silent` is heeded). What is missing is named by the bridge's status
+        as lost; other words mean nothing.
+        """
         ...
 
     def create_topic(self, name: str) -> int | None:
-        """Open a forum topic; None when it failed and the host does not say why."""
+        """Open a forum topic and return its id; None when it failed and the host does not say
+        why.
+        """
         ...
 
     def send(self, topic_id: int | None, text: str, *, silent: bool) -> TopicSent:

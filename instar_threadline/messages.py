@@ -82,7 +82,11 @@ class Message(Record, frozen=True, kw_only=True):
 
 
 class NewMessage(Record, frozen=True, kw_only=True):
-    """A message to record. What is None is filled in: a random id, the time of recording."""
+    """A message to record. What is None is filled in: a random id, the time of recording.
+
+    A source gives an id, and the same one whenever it gives the message again: without one each
+    reading is another message.
+    """
 
     direction: Direction
     counterparty: str

@@ -64,11 +64,14 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
 
     session: str
     at_ms: int
+    """When it was, milliseconds since 1970 UTC; an integer."""
     offset: int
     """Byte offset of the line in its file."""
     counters: Counters
     message_id: str = ""
     request_id: str = ""
+    """One of the three ids has to be there. Rows with one message id are one request, or one for
+    each request id; without a message id the request id decides."""
     row_id: str = ""
     """The line's own id; identifies the request only where there is neither of the two above."""
     model: str = ""
@@ -81,6 +84,8 @@ class UsageRow(msgspec.Struct, frozen=True, gc=False):
     version: str = ""
     sidechain: bool = False
     has_stop: bool = False
+    """True when the numbers are final. Where no row of a request says so, an output of at most 10
+    is taken for a placeholder and reported as such (snapshot only)."""
     has_iterations: bool = False
     rich: bool = False
     """True when the usage block is the full one (iterations, speed or server tools)."""

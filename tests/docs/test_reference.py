@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from docs.generate import HERE
 from docs.pages import ENVIRONMENT, TOP_LEVEL, pages
+from docs.records import reachable, shape_of
 from docs.registered import PACKAGES, ROOT, Registered, fields, registered
 from instar_host import Response, Route
 from tests.docs.coverage import texts_of_tests, unnamed
@@ -66,6 +68,16 @@ def test_the_hooks_documented_are_those_that_exist(found: Registered) -> None:
     """A hookspec that its plugin forgets to add would be documented and dead."""
     documented = {hook.__name__ for of in found.specifications.values() for hook in of}
     assert documented == set(found.host.plugins.hooks())
+
+
+def test_every_record_can_be_imported_from_where_the_page_says(found: Registered) -> None:
+    """A plugin that names its types imports them; what only lies in some inner module may move."""
+    hooks = [hook for of in found.specifications.values() for hook in of]
+    shapes = [shape_of(cls) for cls in reachable(hooks)]
+    assert [shape.name for shape in shapes if not shape.package] == []
+    for shape in shapes:
+        assert shape.name in importlib.import_module(shape.package).__all__
+    assert {"Committed", "TopicSent", "TickStatus"} <= {shape.name for shape in shapes}
 
 
 def test_every_environment_variable_is_documented(found: Registered) -> None:

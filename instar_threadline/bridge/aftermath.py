@@ -235,8 +235,8 @@ class Aftermath(ChatDuty):
         flights.end(self._outbox.connection, self._name)
 
     def _move_to(self, state: TargetState, flight: Flight, chat_id: int) -> None:
-        state.chat_id = chat_id
-        state.high_message_id = 0
+        state.left_chat(chat_id)
+        self._outbox.forget_ids(self._name)
         self._topics.forget_chat(self._name)
         self._take_back(flight)
         self._port.move_to(chat_id)

@@ -292,6 +292,11 @@ class Outbox:
             self.settle(rows, "dropped")
         return len(rows)
 
+    def forget_ids(self, target: str) -> None:
+        """Another chat: the same ids are other messages there, and none of them is corrected."""
+        with self.transaction() as db:
+            db.execute("DELETE FROM correction WHERE target = ?", (target,))
+
     def count(self, target: str, name: str, by: int = 1) -> None:
         """Add to a counter that the status shows."""
         with self.transaction() as db:

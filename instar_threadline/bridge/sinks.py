@@ -119,7 +119,7 @@ class SinkWorker:
         if not self._watch.may_send() or not self._watch.is_on():
             return IDLE_S
         with self._outbox.lock:
-            state = targets.load(self._outbox.connection, self._name)
+            state = targets.load_now(self._outbox.connection, self._name, self._clock.now_ms())
         wait_ms = state.wait_ms(self._clock.now_ms(), SINK_PACE)
         if wait_ms > 0:
             return wait_ms / 1000

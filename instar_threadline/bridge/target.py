@@ -135,9 +135,34 @@ class TargetState(Struct, kw_only=True):
         self.last_error = str(error)[:300]
         self.last_error_ms = now_ms
 
+    def is_ahead(self, now_ms: int) -> bool:
+        """True when the clock was put back: something was written down at an instant to come."""
+        return self._written_ms() > now_ms
+
+    def put_back(self, now_ms: int) -> None:
+        """The clock was put back: what was to be waited for begins now, and takes as long."""
+        ahead_ms = self._written_ms() - now_ms
+        self.blocked_until_ms = max(self.blocked_until_ms - ahead_ms, 0)
+        self.paused_until_ms = max(self.paused_until_ms - ahead_ms, 0)
+        self.topics_blocked_until_ms = max(self.topics_blocked_until_ms - ahead_ms, 0)
+        self.suspect_until_ms = max(self.suspect_until_ms - ahead_ms, 0)
+        self.last_error_ms = min(self.last_error_ms, now_ms)
+        self.last_success_ms = min(self.last_success_ms, now_ms)
+        self.recent = msgspec.json.encode(self.instants(now_ms))
+
+    def left_chat(self, chat_id: int) -> None:
+        """Another chat: its ids are others."""
+        self.chat_id = chat_id
+        self.high_message_id = self.suspect_message_id = 0
+
     def saw(self, message_id: int) -> None:
         """An id of this chat."""
         self.high_message_id = max(self.high_message_id, message_id)
+
+    def _written_ms(self) -> int:
+        """The latest instant at which something was written down here."""
+        began = msgspec.json.decode(self.recent, type=list[int])
+        return max(self.last_error_ms, self.last_success_ms, *began, 0)
 
 
 def _plausible(until_ms: int, now_ms: int) -> int:
@@ -145,6 +170,17 @@ def _plausible(until_ms: int, now_ms: int) -> int:
     back.
     """
     return until_ms if until_ms - now_ms <= LONGEST_WAIT_MS else 0
+
+
+def load_now(db: apsw.Connection, name: str, now_ms: int) -> TargetState:
+    """The state as it is to be obeyed now. A clock that was put back by days may not make days of
+    a wait of seconds: then the wait begins anew, and that is stored. Joins a transaction.
+    """
+    state = load(db, name)
+    if state.is_ahead(now_ms):
+        state.put_back(now_ms)
+        save(db, state)
+    return state
 
 
 _COLUMNS = tuple(TargetState.__struct_fields__)

@@ -39,7 +39,7 @@ class ChatWorker(ChatDuty):
         if not self._watch.may_send():
             return IDLE_S
         with self._outbox.lock:
-            state = targets.load(self._outbox.connection, self._name)
+            state = targets.load_now(self._outbox.connection, self._name, self._clock.now_ms())
             under_way = flights.load(self._outbox.connection, self._name)
         if under_way is not None and under_way[1]:
             self._doubt_the_unwritten()
@@ -47,7 +47,7 @@ class ChatWorker(ChatDuty):
         wait_ms = state.wait_ms(self._clock.now_ms(), self._options.pace)
         if wait_ms > 0:
             return wait_ms / 1000
-        if under_way is not None and not self._watch.is_on():
+        if under_way is not None and not self._may_go_on(under_way[0]):
             return IDLE_S
         flight = under_way[0] if under_way is not None else self._composer.next(state)
         if flight is None:
@@ -65,6 +65,14 @@ class ChatWorker(ChatDuty):
             state.topics_blocked, state.topics_blocked_until_ms = "", 0
             targets.save(db, state)
 
+    def _may_go_on(self, flight: Flight) -> bool:
+        """While the bridge is off only what was asked for goes on: history, and corrections."""
+        if self._watch.is_on() or flight.kind == "correct":
+            return True
+        rows = self._outbox.rows(self._name, flight.seqs)
+        rows = rows or self._outbox.head(self._name, flight.lane, 1)
+        return all(row.history for row in rows)
+
     def _idle_s(self, state: TargetState) -> float:
         """Nothing is due; a backfill may only wait for its next place."""
         wait_ms = state.history_wait_ms(self._clock.now_ms(), self._options.pace)
@@ -79,8 +87,11 @@ class ChatWorker(ChatDuty):
             if state.configured_chat_id != self._options.chat_id:
                 if state.configured_chat_id:
                     self._topics.forget_chat(self._name)
-                    state.blocked_until_ms = state.high_message_id = 0
-                state.configured_chat_id = state.chat_id = self._options.chat_id
+                    self._outbox.forget_ids(self._name)
+                    flights.end(db, self._name)  # its topic is one of the old chat
+                    state.blocked_until_ms = 0
+                state.configured_chat_id = self._options.chat_id
+                state.left_chat(self._options.chat_id)
             state.paused, state.paused_until_ms = "", 0
             targets.save(db, state)
             self._doubt_the_unwritten()

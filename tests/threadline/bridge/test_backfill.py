@@ -218,6 +218,21 @@ def test_history_is_posted_while_the_bridge_is_off(world: World) -> None:
     assert "history" in world.shown()
 
 
+def test_unclear_history_goes_on_while_the_bridge_is_off(world: World) -> None:
+    """A lost answer does not stop a backfill until somebody switches the bridge on; live messages
+    wait for that.
+    """
+    world.say("live", "t2", counterparty="ffff0000ffff0000")
+    world.pull()
+    world.on = False
+    fill(world, [message("x" * 9000)])
+    world.transport.faults = ["reset-after", None, "hang-after", None, None, "502-after"]
+    world.run()
+    assert world.waiting() == 1
+    assert "(3/3)" in world.shown()
+    assert "live" not in world.shown()
+
+
 def test_history_of_denied_agents_is_left_alone(state_dir: Path) -> None:
     """A ban holds for a backfill, too."""
     rules = OPEN.__class__(enabled=True, deny_list=frozenset({"fp-dawn"}))

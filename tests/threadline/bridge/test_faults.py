@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from instar_threadline.bridge.render import REPEAT_MARK
 from instar_threadline.bridge.rows import Row, key_of
 from instar_threadline.bridge.schema import lane_of
-from tests.threadline.bridge.fake_bot_api import BotApi, Fault, RefusedError
+from tests.threadline.bridge.fake_bot_api import (
+    GROUP,
+    BotApi,
+    FakeChat,
+    FakeMessage,
+    Fault,
+    RefusedError,
+)
 from tests.threadline.bridge.law import check_everything_arrived
 from tests.threadline.bridge.world import DAWN, ApiTransport, World
 
@@ -210,6 +217,54 @@ def test_a_backlog_behind_a_pause_of_an_hour(world: World) -> None:
     for thread in range(4):
         mine = positions[thread::4]
         assert mine == sorted(mine)
+
+
+def test_a_clock_put_back_by_days_makes_no_days_of_a_second(world: World) -> None:
+    """A wait that was begun at an instant to come begins anew, and takes as long as it was to."""
+    world.transport.faults = ["502-before"]
+    world.say("hello again")
+    world.run(2)
+    world.clock.set(world.clock.now_ms() - 3 * 24 * 3600 * 1000)
+    assert 0 < world.worker.step() < 10
+    world.run(60)
+    assert "hello again" in world.shown()
+
+
+def test_a_clock_put_back_shortens_no_pause_of_telegram(world: World) -> None:
+    """All of the time that Telegram asked for passes, whatever the clock says."""
+    world.api.refusals.append(RefusedError(429, "Too Many Requests", retry_after=3600))
+    world.say("hello again")
+    world.run(2)
+    calls = len(world.api.calls)
+    world.clock.set(world.clock.now_ms() - 24 * 3600 * 1000)
+    world.run(3590)
+    assert len(world.api.calls) == calls
+    world.run(60)
+    assert "hello again" in world.shown()
+
+
+@pytest.mark.parametrize("how", ["upgraded", "configured"])
+def test_a_correction_is_for_the_chat_of_its_message(world: World, how: str) -> None:
+    """In another chat the same id is another message, which is not written over."""
+    world.say("unclear")
+    world.transport.faults = ["reset-before"]
+    while not world.corrections():
+        world.run(1, steps=1)
+    wanted = world.outbox.connection.execute("SELECT message_id FROM correction").get
+    other = FakeMessage(id=int(str(wanted)), topic_id=None, text="something else")
+    new = FakeChat(id=-5, messages=[other], last_id=other.id)
+    world.api.chats[new.id] = new
+    if how == "upgraded":
+        world.api.group.migrated_to = new.id
+    else:
+        world.api.chats[GROUP] = new
+        world.outbox.connection.execute("UPDATE target SET configured_chat_id = -9, chat_id = -9")
+        world.restart()
+    world.say("next")
+    world.run()
+    assert other.edits == []
+    assert any("next" in message.text for message in new.messages)
+    assert world.waiting() == 0
 
 
 @pytest.mark.faults

@@ -243,7 +243,7 @@ def _trace(call: _Call) -> int:
 
 def _snapshot(call: _Call) -> int:
     """A verified copy of the ledger, for other programs to open."""
-    from instar_host.store import backups
+    from instar_tokenledger.snapshot import write_snapshot
 
     target = call.arguments.file
     with call.reading() as reading:
@@ -251,16 +251,7 @@ def _snapshot(call: _Call) -> int:
             raise NothingFound("There is no ledger yet; `instar tokens scan` makes one.")
     reader = call.service.open_reader()
     try:
-        backups.backup(reader, target)
-    except StoreError as error:
-        raise LedgerError(str(error)) from error
-    except OSError as error:
-        raise LedgerError(
-            f"{shown(target)} cannot be written: {error.strerror}. Name a file in a folder that"
-            " is there and yours."
-        ) from error
-    except apsw.Error as error:
-        raise LedgerError(f"{shown(target)} cannot be written: {reason(error)}") from error
+        write_snapshot(reader, target)
     finally:
         reader.close()
     call.say(f"Wrote {shown(target)}, verified.")

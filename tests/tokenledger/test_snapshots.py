@@ -72,3 +72,28 @@ def test_a_snapshot_of_nothing_or_to_nowhere(home: LedgerHome, shell: Shell) -> 
         assert result.code == 1
         assert result.err.startswith(f"instar: {target} cannot be written: ")
         assert "Error" not in result.err
+
+
+def test_a_snapshot_replaces_an_earlier_one_and_nothing_else(
+    home: LedgerHome, shell: Shell, tmp_path: Path
+) -> None:
+    """A name typed wrong costs no file, and a daily copy may have one name."""
+    home.write(SESSION, said("m1", "r1"))
+    shell("tokens", "scan")
+    notes, link, other = (tmp_path / name for name in ("notes.txt", "link.db", "other.db"))
+    notes.write_text("mine")
+    link.symlink_to(notes)
+    connection = apsw.Connection(str(other))
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    for target in (notes, link, other, Path(home.database)):
+        before = target.read_bytes()
+        refused = shell("tokens", "snapshot", str(target))
+        assert (refused.code, refused.err.count("\n")) == (1, 1)
+        assert refused.err.startswith(f"instar: {target} ")
+        assert (target.read_bytes(), target.is_symlink()) == (before, target == link)
+    copy = tmp_path / "copy.db"
+    copy.touch()  # as mktemp makes one
+    for _again in range(2):
+        assert shell("tokens", "snapshot", str(copy)).code == 0
+    assert shell("tokens", "snapshot", "").code == 2

@@ -68,7 +68,7 @@ COMMANDS = """# Commands
 `--state-dir DIR` goes with every command: {state_dir}. `instar --version` prints the version.
 
 Exit codes: 0 done, 1 a negative answer or a sentence on stderr, 2 wrong usage, 3 another process
-holds the lease, 70 a defect, 130 interrupted."""
+holds the lease, 70 a defect, 130 interrupted, 141 nobody reads the answer."""
 
 SETTING = ("key", "value", "default", "meaning")
 TOP_LEVEL = {

@@ -31,6 +31,8 @@ from instar_threadline.terminal import ago, clean, fitted
 
 EXPORT_PAGE = 500
 SHOW_MESSAGES = 50
+MOST = 10_000
+"""Threads or messages of one answer."""
 VERIFY_PROBLEMS = 10
 """Of each direction."""
 SEARCH_BUDGET_S = 2.0
@@ -56,6 +58,10 @@ class _Call(Call[ThreadlineService]):
                     lease.release()
         return self.service.views()
 
+    def fitted(self, line: str) -> str:
+        """Cut where somebody looks on, whole for a program."""
+        return fitted(line, self.terminal.width) if self.terminal.is_tty else line
+
 
 def _list(call: _Call) -> int:
     arguments = call.arguments
@@ -70,7 +76,7 @@ def _list(call: _Call) -> int:
         return 0
     now_ms = call.host.clock.now_ms()
     for thread in page.threads:
-        call.say(_thread_line(thread, now_ms, call.terminal.width))
+        call.say(call.fitted(_thread_line(thread, now_ms)))
     if not page.threads:
         call.say("No threads yet.")
     elif page.total > len(page.threads):
@@ -176,13 +182,12 @@ def _all_messages(
     return last.summary, (message for page in reversed(pages) for message in page)
 
 
-def _thread_line(thread: ThreadSummary, now_ms: int, width: int) -> str:
+def _thread_line(thread: ThreadSummary, now_ms: int) -> str:
     last = instant_ms(thread.last_seen) or 0
     mark = "!" if thread.integrity.state == "broken" else " "
     counts = f"{thread.inbound_count}↓ {thread.outbound_count}↑"
     who = f"{clean(thread.remote_agent_name)} ({clean(thread.remote_agent)[:16]})"
-    line = f"{mark} {ago(now_ms - last):>8}  {counts:>11}  {clean(thread.thread_id)}  {who}"
-    return fitted(line, width)
+    return f"{mark} {ago(now_ms - last):>8}  {counts:>11}  {clean(thread.thread_id)}  {who}"
 
 
 def _conversation(detail: ThreadDetail) -> Iterator[str]:
@@ -237,7 +242,7 @@ def _stream_lines(stream: StreamVerdict, call: _Call) -> Iterator[str]:
             f" {problem.words}"
         )
         if problem.excerpt:
-            yield fitted(f"    {clean(problem.excerpt)}", call.terminal.width)
+            yield call.fitted(f"    {clean(problem.excerpt)}")
     left = stream.finding_count - len(shown)
     if left:
         yield f"  and {left} more; --limit shows more, --json all that are kept"
@@ -253,10 +258,9 @@ def _instant(said: str | None, flag: str) -> int | None:
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 10_000:
-        raise argparse.ArgumentTypeError("has to be from 1 to 10000")
-    return value
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MOST}")
+    return int(text)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -274,21 +278,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ):
         sub = add(name, run, summary)
         if name == "search":
-            sub.add_argument("text")
+            sub.add_argument("text", help="what they contain, in any case")
         sub.add_argument("--agent", default="", help="a part of the peer's fingerprint or name")
         sub.add_argument("--since", metavar="INSTANT", help="from this instant on (ISO 8601)")
         sub.add_argument("--until", metavar="INSTANT", help="up to this instant (ISO 8601)")
-        sub.add_argument("--limit", type=_count, default=limit, metavar="N")
-        sub.add_argument("--json", action="store_true")
+        _add_limit(sub, limit, "how many")
+        _add_json(sub)
     show = add("show", _show, "one conversation")
-    show.add_argument("thread")
-    show.add_argument("--limit", type=_count, default=SHOW_MESSAGES, metavar="N")
-    show.add_argument("--json", action="store_true")
+    show.add_argument("thread", help="its id, as list shows it")
+    _add_limit(show, SHOW_MESSAGES, "how many messages, the latest ones")
+    _add_json(show)
     checks = add(
         "verify", _verify, "check every line and the chain; exit 1 when something is wrong"
     )
-    checks.add_argument("--limit", type=_count, default=VERIFY_PROBLEMS, metavar="N")
-    checks.add_argument("--json", action="store_true")
+    _add_limit(checks, VERIFY_PROBLEMS, "how many problems of each direction")
+    _add_json(checks)
     out = add("export", _export, "messages as JSON lines or Markdown")
     out.add_argument("thread", nargs="?", help="one thread; all of them without it")
-    out.add_argument("--format", choices=("jsonl", "markdown"), default="jsonl")
+    out.add_argument(
+        "--format", choices=("jsonl", "markdown"), default="jsonl", help="default: jsonl"
+    )
+
+
+def _add_limit(parser: argparse.ArgumentParser, count: int, what: str) -> None:
+    parser.add_argument(
+        "--limit", type=_count, default=count, metavar="N", help=f"{what}; default: {count}"
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from instar_host.cli import main
 from instar_host.lease import Lease
+from tests.screens import Screen
 from tests.threadline.logs import DAWN, GAIL, open_log, received, sent
 
 Run = Callable[..., tuple[int, str]]
@@ -104,7 +106,25 @@ def test_reading_needs_no_lease(run: Run, state_dir: Path) -> None:
         lease.release()
 
 
-def test_wrong_usage_is_a_two(run: Run) -> None:
+def test_wrong_usage_is_a_two(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """A flag that says nothing sensible is an error with its name."""
     assert run("list", "--since", "yesterday")[0] == 2
-    assert run("list", "--limit", "0")[0] == 2
+    for limit in ("0", "many", "10001"):
+        assert main(["threads", "list", "--limit", limit]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("instar: argument --limit: a whole number from 1 to 10000\n")
+
+
+def test_a_line_is_cut_for_a_person_and_whole_for_a_program(
+    run: Run, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`instar threads list | grep FINGERPRINT` finds it however long the thread's name is."""
+    log = open_log(state_dir)
+    log.record([received("hello", id="m-9", thread_id="long-" * 30)])
+    log.close()
+    monkeypatch.setenv("COLUMNS", "40")
+    assert f"{'long-' * 30}  Dawn ({DAWN[:16]})" in run("list")[1]
+    monkeypatch.setattr(sys, "stdout", Screen())
+    main(["threads", "list", "--state-dir", str(state_dir)])
+    assert isinstance(sys.stdout, Screen)
+    assert max(map(len, sys.stdout.getvalue().splitlines())) == 40

@@ -23,6 +23,7 @@ from instar_threadline.bridge.check import check
 from instar_threadline.bridge.connection import PUBLIC_API, find_connection
 from instar_threadline.bridge.settings import KEYS
 from instar_threadline.bridge.status import BridgeStatus, TargetStatus, TopicCounts
+from instar_threadline.bridge.worker import ChatWorker
 from instar_threadline.terminal import ago, clean
 
 TEST_WAIT_S = 90.0
@@ -120,8 +121,7 @@ def _many(count: int, word: str) -> str:
 def _check(call: Call) -> int:
     connection = find_connection(call.bridge.host.config)
     if connection is None:
-        call.say(NOT_CONFIGURED)
-        return 1
+        raise InstarError(NOT_CONFIGURED)
     client = call.bridge.client(connection)
     findings = check(client)
     client.close()
@@ -144,9 +144,7 @@ def _send_test(call: Call) -> int:
             key = str(sender.post(routes.SEND_TEST, {})["key"])
             arrived = _until(call, lambda: bool(_asked(sender, key)), lambda: POLL_S)
         else:
-            chat = call.bridge.chat()
-            if chat is None:
-                raise InstarError("; ".join(call.bridge.status().problems) or NOT_CONFIGURED)
+            chat = _chat(call)
             mine = call.control.send_test()
             arrived = _until(call, lambda: call.control.has_arrived(mine), chat.step)
     if arrived:
@@ -159,6 +157,13 @@ def _send_test(call: Call) -> int:
         f"It has not arrived: {clean(words)}.\nIt stays queued. What to mend: instar bridge check\n"
     )
     return 1
+
+
+def _chat(call: Call) -> ChatWorker:
+    chat = call.bridge.chat()
+    if chat is None:
+        raise InstarError("; ".join(call.bridge.status().problems) or NOT_CONFIGURED)
+    return chat
 
 
 def _asked(sender: RemoteHost, key: str) -> object:
@@ -224,9 +229,11 @@ def _resume(call: Call) -> int:
     with call.sender() as sender:
         if sender is not None:
             sender.post(routes.RESUME, {})
+            call.say("The bridge looks again at once.")
         else:
+            _chat(call)
             call.control.resume()
-    call.say("The bridge looks again at once.")
+            call.say("No host runs now; the bridge looks again when one does.")
     return 0
 
 

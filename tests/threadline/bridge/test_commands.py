@@ -185,3 +185,15 @@ def test_a_backfill_waits_for_the_chat_and_for_no_sink(
     code, said = run(in_shell, "backfill", "--dry-run", capsys=capsys)
     assert code == 0
     assert "wait" not in said
+
+
+def test_without_a_bot_nothing_is_claimed(
+    state_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cure is one sentence beside the answer: what reads JSON gets no prose in its place."""
+    monkeypatch.delenv("INSTAR_TELEGRAM_TOKEN", raising=False)
+    for arguments in (["check"], ["check", "--json"], ["send-test"], ["resume"]):
+        code = main(["bridge", *arguments, "--state-dir", str(state_dir)])
+        said = capsys.readouterr()
+        assert (code, said.out) == (1, "")
+        assert said.err.startswith("instar: no bot is configured")

@@ -114,6 +114,8 @@ def _run(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
+    except StopIteration as exc:  # no loop takes it out of a future: whoever waits would wait on
+        future.set_exception(RuntimeError("StopIteration").with_traceback(exc.__traceback__))
     except BaseException as exc:  # noqa: BLE001 - a worker loop: the caller decides what it means
         future.set_exception(exc)
     else:

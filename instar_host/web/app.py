@@ -11,7 +11,6 @@ import asyncio
 import inspect
 import logging
 import secrets
-from collections.abc import Awaitable
 from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import parse_qsl
@@ -20,7 +19,7 @@ from starlette.responses import Response as Answer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from instar_host.clock import Clock, SystemClock
-from instar_host.endpoints import HttpError
+from instar_host.endpoints import HttpError, error_response
 from instar_host.errors import reason
 from instar_host.records import Request, Response, Route
 from instar_host.runtime import Runtime
@@ -32,12 +31,13 @@ from instar_host.web.bodies import (
     check_json,
     read_body,
 )
+from instar_host.web.endpoint_answers import sendable
 from instar_host.web.files import DASHBOARD, file_answer
 from instar_host.web.guard import Authorize, Guard
 from instar_host.web.limits import Limits
 from instar_host.web.own_routes import own_routes
 from instar_host.web.policy import SAFE_METHODS, Policy, body_refusal
-from instar_host.web.streams import HostGone, Stream, on_host_loop
+from instar_host.web.streams import BrokenStream, HostGone, Stream, contained, on_host_loop
 from instar_host.web.table import Match, RouteTable, route_path
 from instar_host.workers import WorkersBusy
 
@@ -102,7 +102,7 @@ class HostApp:
         except BodyRefused as exc:
             return refusal_answer(exc.refusal)
         except HttpError as exc:
-            return error_answer(exc.status, exc.error, **exc.more)
+            return self._refused(exc, scope)
         except WorkersBusy:
             return _later("Too many requests wait already")
         except HostGone:
@@ -110,8 +110,15 @@ class HostApp:
         except TimeoutError:
             timeout_ms = round(self._limits.request_timeout_s * 1000)
             return error_answer(408, "Request timeout", timeoutMs=timeout_ms)
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin boundary: one answer
+        except Exception as exc:  # noqa: BLE001 - a plugin boundary: one answer
             return self._failure(exc, scope)
+
+    def _refused(self, exc: HttpError, scope: Scope) -> Answer | Response:
+        """An endpoint's own error; 500 where it is none that can be sent."""
+        try:
+            return sendable(error_response(exc.status, exc.error, **exc.more))
+        except Exception as unsayable:  # noqa: BLE001 - a plugin boundary
+            return self._failure(unsayable, scope)
 
     async def _dispatch(self, match: Match, scope: Scope, receive: Receive) -> Answer | Response:
         method: str = scope["method"]
@@ -131,19 +138,20 @@ class HostApp:
             check_json(body)
         async with asyncio.timeout(self._limits.request_timeout_s):
             response = await self._call(route, _request(scope, match, body))
-        return _checked(response)
+        return sendable(response)
 
     async def _call(self, route: Route, request: Request) -> Response:
+        called = partial(route.endpoint, request)
         if inspect.iscoroutinefunction(route.endpoint):
-            return await on_host_loop(self._runtime, _awaited(route.endpoint(request)))
-        answer = await self._runtime.workers.run(partial(route.endpoint, request))
+            return await on_host_loop(self._runtime, contained(called))
+        answer = await contained(partial(self._runtime.workers.run, called))
         if inspect.isawaitable(answer):
-            return await on_host_loop(self._runtime, _awaited(answer))
+            return await on_host_loop(self._runtime, contained(lambda: answer))
         return answer
 
     async def _stream(self, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
         assert not isinstance(response.body, bytes)
-        stream = Stream(self._runtime, response.body)
+        stream = Stream(self._runtime, response.body, self._limits.stream_close_s)
         if scope["method"] == "HEAD":
             await stream.close()
             await Answer(status_code=response.status, headers=response.headers)(
@@ -168,12 +176,14 @@ class HostApp:
         except Exception as exc:  # noqa: BLE001 - a plugin boundary: the stream did not begin
             await self._failure(exc, scope)(scope, receive, send)
             return
-        headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in response.headers.items()]
+        headers = [(k.encode(), v.encode("latin-1")) for k, v in response.headers.items()]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         try:
             await stream.send_to(receive, send)
         except TimeoutError:
             log.info("a reader stopped reading; its stream was let go")
+        except BrokenStream as exc:
+            self._note(exc.__cause__ or exc, scope, "a stream broke off")
         except Exception as exc:
             log.warning("a stream broke off", exc_info=exc)
 
@@ -207,15 +217,19 @@ class HostApp:
     def _failure(self, exc: BaseException, scope: Scope) -> Answer:
         """500 with a number that stands in the log beside what happened."""
         error_id = secrets.token_hex(4)
-        where = f"{scope['method']} {route_path(scope).decode('latin-1')}"
-        log.error("error %s in %s", error_id, where, exc_info=exc)
-        host, plugin = self._runtime.host, self._owner(scope)
-        if host is not None and plugin is not None:
-            host.plugins.report(plugin, f"{where}: {reason(exc)}")
+        self._note(exc, scope, f"error {error_id}")
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         answer = error_answer(500, "Internal server error", timestamp=now)
         answer.headers["x-instar-error-id"] = error_id
         return answer
+
+    def _note(self, exc: BaseException, scope: Scope, what: str) -> None:
+        """Into the log, and into the status of the plugin whose route it was."""
+        where = f"{scope['method']} {route_path(scope).decode('latin-1')}"
+        log.error("%s in %s", what, where, exc_info=exc)
+        host, plugin = self._runtime.host, self._owner(scope)
+        if host is not None and plugin is not None:
+            host.plugins.report(plugin, f"{where}: {reason(exc)}")
 
     def _owner(self, scope: Scope) -> str | None:
         """The plugin whose route a request meant."""
@@ -257,23 +271,6 @@ def _request(scope: Scope, match: Match, body: bytes) -> Request:
         },
         body=body,
     )
-
-
-async def _awaited(answer: Awaitable[Response]) -> Response:
-    return await answer
-
-
-def _checked(response: Response) -> Answer | Response:
-    """The endpoint's answer in the server's terms. Raises TypeError when it is none."""
-    if not isinstance(response, Response):
-        raise TypeError(f"an endpoint returns a Response, not {type(response).__name__}")
-    if any(c in value for value in response.headers.values() for c in "\r\n\0"):
-        raise ValueError("a header with a line break")
-    for text in (*response.headers, *response.headers.values()):
-        text.encode("latin-1")
-    if not isinstance(response.body, bytes):
-        return response
-    return Answer(response.body, response.status, dict(response.headers))
 
 
 def _later(error: str) -> Answer:

@@ -16,5 +16,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """For a request's head to arrive; then the connection is cut."""
     max_streams: int = 128
     """Open streams; one more gets 503."""
+    stream_close_s: float = 1.0
+    """For a stream to end that was told to; then it is left to itself."""
     max_connections: int = 512
     """Beyond it the connection that has been idle longest makes room."""

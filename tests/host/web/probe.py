@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -201,3 +202,11 @@ def wire(port: int) -> Iterator[Wire]:
     """A connection to 127.0.0.1."""
     with socket.create_connection(("127.0.0.1", port), timeout=HANG_GUARD_S) as sock:
         yield Wire(sock)
+
+
+def await_true(condition: object, what: str) -> None:
+    """Wait until `condition()` is true."""
+    deadline = time.monotonic() + HANG_GUARD_S
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, what
+        time.sleep(0.002)

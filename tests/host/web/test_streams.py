@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 
 import pytest
 
@@ -13,7 +12,7 @@ from instar_host import Response, Route, hookimpl
 from instar_host.testing_web import RunHost, RunningHost
 from instar_host.web.limits import Limits
 from instar_host.web.server import PortBusy, listen
-from tests.host.web.probe import HANG_GUARD_S, Probe, Wire, wire
+from tests.host.web.probe import HANG_GUARD_S, Probe, Wire, await_true, wire
 
 
 @pytest.fixture
@@ -33,14 +32,6 @@ def open_stream(peer: Wire, token: str, path: str = "/probe/events") -> int:
     head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
     peer.send(head.encode())
     return peer.read_status()
-
-
-def await_true(condition: object, what: str) -> None:
-    """Wait until `condition()` is true."""
-    deadline = time.monotonic() + HANG_GUARD_S
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, what
-        time.sleep(0.002)
 
 
 def test_a_stream_carries_what_is_published(served: RunningHost, probe: Probe) -> None:

@@ -12,6 +12,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import TYPE_CHECKING
 
 import apsw
@@ -166,7 +167,7 @@ class Bridge:
         about = status.About(
             enabled=settings.enabled,
             sends=self._parts is not None and self.host.holds_lease(),
-            connection=self._connection.origin if self._connection is not None else "",
+            connection=self._connection.origin if self._connection is not None else self.lent_by(),
             lost=lost_at(self._can),
             problems=tuple(problem for problem in problems if problem),
         )
@@ -182,6 +183,11 @@ class Bridge:
             return status.read(reader, about)
         finally:
             reader.close()
+
+    def lent_by(self) -> str:
+        """Whose Telegram is used where no bot is configured; empty when there is none."""
+        found = self.host.plugins.first("instar_telegram", host=self.host)
+        return f"the host ({found.plugin})" if found is not None else ""
 
     def chat(self) -> ChatWorker | None:
         """The chat's worker; None when no bot is configured."""
@@ -304,9 +310,7 @@ class Bridge:
             return (str(error),)
         if not self.is_on():
             return ()
-        if self._connection is None and self.host.plugins.first("instar_telegram", host=self.host):
-            return ()
-        return () if self._connection is not None else (NOT_CONFIGURED,)
+        return () if self._connection is not None or self.lent_by() else (NOT_CONFIGURED,)
 
     def _chat(self, parts: _Parts) -> ChatWorker | None:
         with self._opening:
@@ -353,7 +357,9 @@ class Bridge:
             self._close_client = client.close
             return client, connection.chat_id
         found = self.host.plugins.first("instar_telegram", host=self.host)
-        return (HostChat(found.value), 0) if found is not None else (None, 0)
+        if found is None:
+            return None, 0
+        return HostChat(found.value, partial(self.host.plugins.report, found.plugin)), 0
 
     def client(self, connection: Connection) -> TelegramClient:
         """Our own client. Raises InstarError when the extra is missing or the connection is

@@ -121,7 +121,9 @@ def _many(count: int, word: str) -> str:
 def _check(call: Call) -> int:
     connection = find_connection(call.bridge.host.config)
     if connection is None:
-        raise InstarError(NOT_CONFIGURED)
+        lender = call.bridge.lent_by()
+        lent = f"messages go through the Telegram of {lender}; only a bot of yours can be checked"
+        raise InstarError(lent if lender else NOT_CONFIGURED)
     client = call.bridge.client(connection)
     findings = check(client)
     client.close()

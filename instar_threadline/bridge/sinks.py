@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from types import NoneType
 
 import msgspec
 
 from instar_host.clock import Clock
-from instar_host.records import TelegramPort
+from instar_host.errors import PluginError
+from instar_host.records import TelegramPort, TopicSent
 from instar_threadline.bridge import flight as flights
 from instar_threadline.bridge import target as targets
 from instar_threadline.bridge.answers import classify
+from instar_threadline.bridge.blame import Tell, told
 from instar_threadline.bridge.flight import Flight
 from instar_threadline.bridge.intake import message_of_row
 from instar_threadline.bridge.outbox import Outbox
@@ -37,6 +41,9 @@ from instar_threadline.bridge.worker import IDLE_S
 from instar_threadline.messages import Thread
 from instar_threadline.records import BridgeSink, Mirror, SinkResult
 
+PORT = ("capabilities", "create_topic", "send")
+"""What a host's way to Telegram has to have."""
+
 SINK_PACE = Pace(per_window=6000, gap_ms=0, for_history=6000)
 LOST_AT_A_HOST = {
     "verbatim": "the host may change the text (markup in it is interpreted)",
@@ -51,22 +58,33 @@ LOST_AT_A_HOST = {
 class HostChat:
     """The host's own Telegram as a `ChatPort`."""
 
-    def __init__(self, port: TelegramPort) -> None:
-        self._port = port
-        self._can = frozenset(port.capabilities())
+    def __init__(self, port: TelegramPort, tell: Tell) -> None:
+        """`tell` hears what the port does wrong. Raises PluginError for one that cannot be used."""
+        lacks = [name for name in PORT if not callable(getattr(port, name, None))]
+        if lacks:
+            tell(f"its Telegram port has no {lacks[0]}()")
+            raise PluginError(f"the host's Telegram cannot be used: it has no {lacks[0]}()")
+        capabilities = told("capabilities()", (AbstractSet,), tell, port.capabilities)
+        try:
+            self._can = frozenset(capabilities())
+        except Exception as error:  # noqa: BLE001 - a host's port may raise anything
+            words = f"the host's Telegram cannot be used: capabilities(): {type(error).__name__}"
+            raise PluginError(words) from None
+        self._create_topic = told("create_topic()", (int, NoneType), tell, port.create_topic)
+        self._send = told("send()", (TopicSent,), tell, port.send)
 
     def capabilities(self) -> frozenset[str]:
         """Never message ids, entities or files: the host's port takes plain text."""
         return frozenset({"topics"} | (self._can & {"verbatim", "failure-reasons", "silent"}))
 
     def create_topic(self, name: str) -> Topic:
-        made = self._port.create_topic(name)
-        if made is None:
+        made = self._create_topic(name)
+        if not isinstance(made, int):
             raise TopicsImpossible("the host made no topic and does not say why")
         return Topic(id=made, name=name)
 
     def send(self, topic_id: int | None, part: Part, *, silent: bool) -> Sent:
-        answer = self._port.send(topic_id, part.text, silent=silent)
+        answer = _sent(self._send(topic_id, part.text, silent=silent))
         if answer.ok:
             return Sent(message_id=0, topic_id=topic_id)
         if answer.retry_after_s is not None:
@@ -92,6 +110,14 @@ class HostChat:
 
     def move_to(self, chat_id: int) -> None:
         """The host knows its chat."""
+
+
+def _sent(answer: object) -> TopicSent:
+    """The answer of a host, which nobody has looked at. Raises Ambiguous for what is none."""
+    try:
+        return msgspec.convert(msgspec.structs.asdict(answer), TopicSent)  # type: ignore[arg-type]
+    except (TypeError, msgspec.ValidationError):
+        raise Ambiguous("the host answered something else than a result") from None
 
 
 class SinkWorker:

@@ -78,7 +78,7 @@ class About(Shown, frozen=True, kw_only=True, rename="camel"):
     sends: bool
     """This process is the one that sends."""
     connection: str
-    """Where bot and chat are configured; empty when they are not."""
+    """Where bot and chat are configured, or whose are used instead; empty: nowhere."""
     lost: tuple[str, ...] = ()
     """What the way out cannot do, in sentences."""
     problems: tuple[str, ...] = ()

@@ -1,20 +1,23 @@
 """What other plugins say about mirroring: votes, titles, redactors, sinks.
 
 Promises that an error, or an answer of the wrong kind, is the safe answer: a no to mirroring,
-no title, a blocked text, no sink.
+no title, a blocked text, no sink; and that what a redactor or a sink does wrong later on stands in
+its plugin's status.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from instar_host.plugins import Outcome
 from instar_host.records import HostContext
+from instar_threadline.bridge.blame import told
 from instar_threadline.messages import Message, Thread
-from instar_threadline.records import BridgeSink, Redactor
+from instar_threadline.records import BridgeSink, Redactor, SinkResult
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -50,7 +53,10 @@ class PluginVoices:
                 if given is None:
                     found.append((0, outcome.plugin, _refuses))
                 else:
-                    found += [(r.order, f"{outcome.plugin}/{r.name}", r.redact) for r in given]
+                    found += [
+                        (r.order, f"{outcome.plugin}/{r.name}", self._redact(outcome.plugin, r))
+                        for r in given
+                    ]
             found.sort(key=lambda one: one[0])
             self._redactors = tuple((name, redact) for _order, name, redact in found)
         return self._redactors
@@ -67,9 +73,18 @@ class PluginVoices:
                     words = f"the sink {sink.name} is there already"
                     self._host.plugins.report(given.plugin, words)
                 else:
-                    sinks[sink.name] = sink
+                    sinks[sink.name] = self._sink(given.plugin, sink)
             self._found = tuple(sinks.values())
         return self._found
+
+    def _redact(self, plugin: str, redactor: Redactor) -> Callable[[str], str]:
+        tell = partial(self._host.plugins.report, plugin)
+        return told(f"its redactor {redactor.name}", (str,), tell, redactor.redact)
+
+    def _sink(self, plugin: str, sink: BridgeSink) -> BridgeSink:
+        tell = partial(self._host.plugins.report, plugin)
+        deliver = told(f"its sink {sink.name}", (SinkResult,), tell, sink.deliver)
+        return msgspec.structs.replace(sink, deliver=deliver)
 
 
 def _drained(outcome: Outcome) -> list[Redactor] | None:

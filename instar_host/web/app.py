@@ -11,8 +11,10 @@ import asyncio
 import inspect
 import logging
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.responses import Response as Answer
@@ -141,7 +143,7 @@ class HostApp:
         return sendable(response)
 
     async def _call(self, route: Route, request: Request) -> Response:
-        called = partial(route.endpoint, request)
+        called: Callable[[], Any] = partial(route.endpoint, request)
         if inspect.iscoroutinefunction(route.endpoint):
             return await on_host_loop(self._runtime, contained(called))
         answer = await contained(partial(self._runtime.workers.run, called))
@@ -262,7 +264,7 @@ def _request(scope: Scope, match: Match, body: bytes) -> Request:
     return Request(
         method=scope["method"],
         path=route_path(scope).decode("latin-1"),
-        params=match.params,
+        params=match.params(scope["method"]),
         query={key: tuple(values) for key, values in query.items()},
         headers={
             name.decode("latin-1"): value.decode("latin-1")

@@ -20,12 +20,19 @@ from instar_host.surface import PLACEHOLDER, split_path
 class Match(msgspec.Struct, frozen=True, kw_only=True):
     """A path that exists: what it answers to, and what its names stand for."""
 
-    methods: Mapping[str, Route]
-    params: Mapping[str, str]
+    methods: Mapping[str, tuple[Route, tuple[str, ...]]]
+    """The route of each method and the names in its path: those of two plugins may differ."""
+    values: tuple[str, ...]
 
     def route(self, method: str) -> Route | None:
         """The route for a method; HEAD asks for what GET would answer."""
-        return self.methods.get("GET" if method == "HEAD" else method)
+        found = self._found(method)
+        return None if found is None else found[0]
+
+    def params(self, method: str) -> dict[str, str]:
+        """What the names in the path of that route stand for."""
+        found = self._found(method)
+        return {} if found is None else dict(zip(found[1], self.values, strict=True))
 
     def allow(self) -> str:
         """The `Allow` header."""
@@ -35,8 +42,11 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     def is_open(self, method: str) -> bool:
         """True when this method needs no token; a method that is not served: when none needs it."""
         route = self.route(method)
-        asked = self.methods.values() if route is None else (route,)
+        asked = [one for one, _names in self.methods.values()] if route is None else [route]
         return all(one.access == "open" for one in asked)
+
+    def _found(self, method: str) -> tuple[Route, tuple[str, ...]] | None:
+        return self.methods.get("GET" if method == "HEAD" else method)
 
 
 class _Node:
@@ -91,13 +101,7 @@ def route_path(scope: Scope) -> bytes:
 
 def _find(node: _Node, segments: list[str], at: int, values: tuple[str, ...]) -> Match | None:
     if at == len(segments):
-        if not node.routes:
-            return None
-        names = next(iter(node.routes.values()))[1]
-        return Match(
-            methods={method: route for method, (route, _) in node.routes.items()},
-            params=dict(zip(names, values, strict=True)),
-        )
+        return Match(methods=node.routes, values=values) if node.routes else None
     child = node.fixed.get(segments[at])
     found = None if child is None else _find(child, segments, at + 1, values)
     if found is None and node.named is not None and segments[at]:

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from instar_host import Response, Route, hookimpl
+from instar_host.endpoints import json_response
 from instar_host.testing_web import RunHost, RunningHost
 from instar_host.web.limits import Limits
 from tests.host.web.probe import Probe, wire
@@ -243,6 +244,30 @@ class Greedy:
     def instar_routes(self) -> list[Route]:
         """One route too many."""
         return [Route(method="GET", path=self.path, endpoint=lambda _request: Response())]
+
+
+class Neighbour:
+    """Another method of a path of the probe, with a name of its own in it."""
+
+    @hookimpl
+    def instar_routes(self) -> list[Route]:
+        """One route."""
+        return [
+            Route(
+                method="DELETE",
+                path="/probe/item/{thing}",
+                endpoint=lambda request: json_response(request.params),
+            )
+        ]
+
+
+def test_two_methods_of_a_path_name_its_parts_each_for_itself(
+    run_host: RunHost, probe: Probe
+) -> None:
+    """Two plugins share a path by its method; neither is told the other's names."""
+    served = run_host([probe, Neighbour])
+    assert served.client.get("/probe/item/a").json() == {"id": "a"}
+    assert served.client.delete("/probe/item/a").json() == {"thing": "a"}
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class Ticks:
                 self._clock.wait(self._stopping, rest_s)
                 delay_s -= rest_s
             if delay_s > 0:
-                self._clock.wait(job.wanted, delay_s)
+                self._clock.wait(job.wanted, min(delay_s, threading.TIMEOUT_MAX))
             with self._slots:
                 if self._stopping.is_set():
                     return

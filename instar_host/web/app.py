@@ -142,7 +142,7 @@ class HostApp:
             response = await self._call(route, _request(scope, match, body))
         return sendable(response)
 
-    async def _call(self, route: Route, request: Request) -> Response:
+    async def _call(self, route: Route, request: Request) -> object:
         called: Callable[[], Any] = partial(route.endpoint, request)
         if inspect.iscoroutinefunction(route.endpoint):
             return await on_host_loop(self._runtime, contained(called))

@@ -5,6 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import msgspec
+import pytest
+
+from instar_host.shapes import work_out_shapes
+
 RACE = """
 import sys, threading
 import msgspec
@@ -43,3 +48,13 @@ def test_threads_that_decode_a_struct_for_the_first_time_do_not_crash() -> None:
     done = subprocess.run([sys.executable, "-c", RACE], capture_output=True, text=True, timeout=100)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("annotation", ["int.nothing", "a b", "1 / 0", "list[int"])
+def test_a_struct_whose_annotations_cannot_be_read_is_passed_over(annotation: str) -> None:
+    """Any library in the process may have one; the host did not start beside it."""
+    members = {"__annotations__": {"field": annotation}, "field": None}
+    odd = type(msgspec.Struct)("Odd", (msgspec.Struct,), members)
+
+    assert work_out_shapes() > 0
+    assert odd in msgspec.Struct.__subclasses__()

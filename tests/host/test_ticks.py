@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from instar_host import Tick, TickControl
+from instar_host.clock import SystemClock
 from instar_host.testing import FakeClock
 from instar_host.ticks import MAX_BACK_OFF_S, OwnedTick, Ticks, back_off_s
 
@@ -100,6 +101,19 @@ def test_waking_brings_a_tick_forward(clock: FakeClock) -> None:
     assert ticks.wake("t")
     work.await_run()
     assert not ticks.wake("unknown")
+    assert stopped(ticks)
+
+
+@pytest.mark.parametrize("every_s", [float("inf"), 1e12])
+def test_a_tick_without_a_period_runs_when_it_is_woken(every_s: float) -> None:
+    """Longer than a thread can wait is for ever; its thread died of the number."""
+    work = Work()
+    tick = Tick(name="t", func=work, every_s=every_s)
+    ticks = Ticks([OwnedTick(plugin="p", tick=tick)], clock=SystemClock(), random=lambda: 0.5)
+    ticks.start()
+    work.await_run()
+    assert ticks.wake("t")
+    work.await_run()
     assert stopped(ticks)
 
 

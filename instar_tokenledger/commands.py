@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from instar_tokenledger.ingest import Progress
 
 PROGRESS_EVERY_S = 0.2
+YEAR_MS = 365 * 86_400_000
+FEWEST_MS = 3 * YEAR_MS
+"""A smaller number is meant as a year, a day (20260131) or seconds."""
 NOTHING_HERE = "Nothing in this span."
 EMPTY = "The ledger is empty: `instar tokens scan` fills it."
 
@@ -68,15 +71,24 @@ class _Call(Call[LedgerService]):
         return self.zone.info
 
     def window(self) -> Window:
-        now_ms = self.host.clock.now_ms()
         since, until = self.arguments.since, self.arguments.until
         window = Window(
-            instant_ms(since, now_ms, self.zone_info) if since else 0,
-            instant_ms(until, now_ms, self.zone_info) if until else END_OF_TIME,
+            0 if since is None else self.instant(since),
+            END_OF_TIME if until is None else self.instant(until),
         )
         if since and until and window.since >= window.until:
             raise BadQuery(f"--since {since} is not before --until {until}.")
         return window
+
+    def instant(self, said: str) -> int:
+        """What a person wrote, in epoch milliseconds. Raises BadQuery, for a year alone too."""
+        at_ms = instant_ms(said, self.host.clock.now_ms(), self.zone_info)
+        if said.isdigit() and 0 < at_ms < FEWEST_MS:
+            raise BadQuery(
+                f"{said!r} would be epoch milliseconds, in {1970 + at_ms // YEAR_MS}: write a date"
+                " such as 2026-01-31, or a span such as 7d."
+            )
+        return at_ms
 
     @property
     def width(self) -> int | None:
@@ -178,9 +190,10 @@ def _by_model(call: _Call) -> int:
 
 def _orphans(call: _Call) -> int:
     now_ms = call.host.clock.now_ms()
-    idle_ms = span_ms(call.arguments.idle) if call.arguments.idle else IDLE_MS
+    idle = call.arguments.idle
+    idle_ms = IDLE_MS if idle is None else span_ms(idle)
     since = call.arguments.since
-    since_ms = instant_ms(since, now_ms, call.zone_info) if since else 0
+    since_ms = 0 if since is None else call.instant(since)
     limit = call.arguments.limit
     return _listed(
         call,
@@ -212,9 +225,11 @@ def _listed(
     with call.reading() as reading:
         answer = ask(reading)
         empty = not answer[key] and not reading.totals.contents()["requests"]
-    if answer[key]:
-        return call.give(answer, show(answer[key]))
-    return call.give(answer, f"{nothing} {EMPTY}" if empty else nothing)
+    rows = answer[key]
+    call.give(answer, show(rows) if rows else f"{nothing} {EMPTY}" if empty else nothing)
+    if answer.get("total", 0) > len(rows) and not call.arguments.json:
+        call.note(f"{len(rows):,} of {answer['total']:,} {key}; --limit shows more.")
+    return 0
 
 
 def _status(call: _Call) -> int:

@@ -146,6 +146,16 @@ def test_forms_of_since_and_until(
     assert found["summary"]["eventCount"] == count
 
 
+def test_a_list_that_is_not_whole_says_so(home: LedgerHome, shell: Shell) -> None:
+    """Beside the answer, where a person finds it and a program does not."""
+    two_sessions(home)
+    shell("tokens", "scan")
+    assert shell("tokens", "sessions", "--limit", "2").err == ""
+    cut = shell("tokens", "sessions", "--limit", "1")
+    assert (cut.err, len(cut.out.splitlines())) == ("1 of 2 sessions; --limit shows more.\n", 2)
+    assert shell("tokens", "sessions", "--limit", "1", "--json").err == ""
+
+
 def test_dates_are_those_of_the_persons_own_zone(home: LedgerHome, shell: Shell) -> None:
     """A date without an offset begins at local midnight; a series says whose days it shows."""
     two_sessions(home)
@@ -163,7 +173,9 @@ def test_dates_are_those_of_the_persons_own_zone(home: LedgerHome, shell: Shell)
     [
         ["summary", "--since", "yesterday"], ["summary", "--since", "-1"],
         ["summary", "--since", "7d", "--until", "14d"], ["summary", "--since", "2026-13-01"],
-        ["summary", "--until", "9" * 30],
+        ["summary", "--until", "9" * 30], ["summary", "--since", "2026"],
+        ["summary", "--since", "20260131"], ["summary", "--until", str(START_MS // 1000)],
+        ["summary", "--since", ""], ["orphans", "--since", "2026"], ["orphans", "--idle", ""],
         ["series", "--tz", "Mars/Olympus"], ["series", "--tz", "../../etc/passwd"],
         ["series", "--bucket", "year"], ["sessions", "--limit", "0"],
         ["sessions", "--limit", "many"], ["orphans", "--idle", "soon"], ["orphans", "--idle", "0"],

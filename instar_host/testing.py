@@ -21,8 +21,20 @@ from instar_host.config import FILE_NAME, Config
 from instar_host.host import host_context
 from instar_host.plugins import Plugins
 from instar_host.records import HostContext
+from instar_host.testing_web import RunHost, RunningHost, run_host
 
-pytest_plugins = ["instar_host.testing_web"]
+__all__ = [
+    "START_MS",
+    "FakeClock",
+    "MakeHost",
+    "RunHost",
+    "RunningHost",
+    "clock",
+    "make_host",
+    "name_of",
+    "run_host",
+    "state_dir",
+]
 
 START_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z, where a FakeClock begins."""

@@ -7,26 +7,29 @@ and that nothing of it is left when the test ends.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 import pytest
 
 from instar_host.records import HostContext
 from instar_host.runtime import Runtime
-from instar_host.testing import MakeHost
 
 if TYPE_CHECKING:
     import httpx
 
+    from instar_host.testing import MakeHost
     from instar_host.web.limits import Limits
+
+T = TypeVar("T")
 
 TOKEN = "a-token-for-tests"  # noqa: S105 - a test's own
 STOP_S = 20.0
 """A hang guard: how long a test's host may take to end before the test fails."""
-
+_POLL_S = 0.002
 
 Started = Callable[[str], None]
 
@@ -58,6 +61,37 @@ class RunningHost(msgspec.Struct, frozen=True, kw_only=True):
         host = self.runtime.host
         assert host is not None
         return host
+
+    def until(
+        self,
+        question: Callable[[], T],
+        *ticks: str,
+        advance_s: float = 0.0,
+        guard_s: float = STOP_S,
+    ) -> T:
+        """Let `ticks` run until `question` answers something true, and return that.
+
+        The clock of the test goes on by `advance_s` each time: what waits for it (a tick that
+        failed, the pace of the bridge) waits for ever otherwise. Raises AssertionError after
+        `guard_s` of real time, with what ticks and plugins complain of.
+        """
+        deadline = time.monotonic() + guard_s
+        while not (answer := question()):
+            if time.monotonic() > deadline:
+                raise AssertionError("\n".join([f"still {answer!r}", *self._complaints()]))
+            for tick in ticks:
+                self.host.wake(tick)
+            if advance_s:
+                self.host.clock.advance(advance_s)  # type: ignore[attr-defined]  # a FakeClock
+            time.sleep(_POLL_S)
+        return answer
+
+    def _complaints(self) -> Iterator[str]:
+        for plugin in self.host.plugins.statuses():
+            if plugin.error:
+                yield f"plugin {plugin.name}: {plugin.error}"
+        for tick in self.host.runtime.ticks():
+            yield f"tick {tick.name}: {tick.runs} runs, {tick.last_error or 'no error'}"
 
 
 class RunHost(Protocol):

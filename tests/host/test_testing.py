@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from instar_host import HostContext, hookimpl
-from instar_host.testing import START_MS, FakeClock, MakeHost, name_of
+import pytest
+
+from instar_host import HostContext, Tick, TickControl, hookimpl
+from instar_host.testing import START_MS, FakeClock, MakeHost, RunHost, name_of
 
 
 class TickingPlugin:
@@ -61,3 +63,50 @@ def test_a_plugin_is_named_after_itself() -> None:
 
     assert name_of(TickingPlugin()) == name_of(TickingPlugin) == "ticking"
     assert name_of(instar_host.clock) == "clock"
+
+
+class Counting:
+    """A plugin whose tick counts its runs, and fails at the second one."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    @hookimpl
+    def instar_ticks(self) -> list[Tick]:
+        return [Tick(name="counting", func=self.count, every_s=3600)]
+
+    def count(self, _control: TickControl) -> None:
+        self.runs += 1
+        if self.runs == 2:
+            raise ValueError("two is too many")
+
+
+def test_a_tick_is_run_until_something_is_so(run_host: RunHost) -> None:
+    """The answer is handed back; a tick that failed rests by the test's clock, which goes on."""
+    plugin = Counting()
+    running = run_host([plugin])
+
+    assert running.until(lambda: plugin.runs > 3 and plugin.runs, "counting", advance_s=5) > 3
+
+
+def test_a_wait_in_vain_says_what_went_wrong(run_host: RunHost) -> None:
+    """The status of the plugins and the ticks stands in the test's failure."""
+    running = run_host([Counting()])
+    failed = "plugin counting: tick counting: ValueError: two is too many"
+    running.until(
+        lambda: any("two" in (t.last_error or "") for t in running.host.runtime.ticks()), "counting"
+    )
+
+    with pytest.raises(AssertionError, match=failed):
+        running.until(lambda: False, guard_s=0)
+
+
+def test_everything_of_the_fixtures_is_in_one_module() -> None:
+    """`instar_host.testing` has the types of all of them, for tests that name theirs."""
+    import instar_host.testing
+
+    missing = [
+        name for name in instar_host.testing.__all__ if not hasattr(instar_host.testing, name)
+    ]
+    assert missing == []
+    assert {"RunHost", "RunningHost", "MakeHost"} <= set(instar_host.testing.__all__)

@@ -178,8 +178,10 @@ def _unknown(name: str, line: CommandLine, host: HostContext) -> str:
     said = (
         f"there is no command {name}{nearest(name, line.names)}; there is {', '.join(line.names)}"
     )
-    off = [s for s in host.plugins.statuses() if s.state not in ("loaded", "waiting")]
-    return "\n".join([said, *(f"  plugin {s.name} is {s.state}: {s.error}" for s in off)])
+    troubled = [
+        s for s in host.plugins.statuses() if s.error or s.state not in ("loaded", "waiting")
+    ]
+    return "\n".join([said, *(f"  plugin {s.name} is {s.state}: {s.error}" for s in troubled)])
 
 
 def _trouble(exc: OSError) -> str:

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from instar_host.claims import KINDS, Claims, command_key, settle
+from instar_host.claims import Claims, command_key, settle
 from instar_host.errors import UsageError, reason
 from instar_host.plugins import Contribution
 from instar_host.records import Command, HostContext, Option
@@ -98,7 +98,7 @@ class CommandLine:
         for contribution in claims.commands:
             try:
                 self._add(contribution.plugin, contribution.value, claims.options)
-            except Exception as exc:  # noqa: BLE001 - a plugin boundary
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - a plugin boundary
                 report(contribution.plugin, f"command {contribution.value.name}: {reason(exc)}")
 
     @property
@@ -129,7 +129,7 @@ class CommandLine:
             self._equip(Parser(), command, wanted)  # a rehearsal: argparse takes nothing back
         if self._asked in (None, command.name):
             child = self._children.add_parser(
-                command.name, help=command.summary, description=command.summary
+                command.name, help=_plain(command.summary), description=command.summary
             )
             self._equip(child, command, wanted)
         self._owners[command.name] = (owner, command)
@@ -151,7 +151,7 @@ class CommandLine:
                 option=option,
                 overrides=self._overrides,
                 metavar=option.metavar,
-                help=option.summary,
+                help=_plain(option.summary),
             )
 
 
@@ -168,8 +168,11 @@ def claimed(host: HostContext, own: Sequence[Command], asked: str | None) -> Cla
         for status in host.plugins.statuses()
         if status.name in running
     )
-    few = ours and asked not in {command.name for command in own}
-    return settle(host, reserved=reserved, kinds=("commands", "options") if few else KINDS)
+    if ours and asked not in {command.name for command in own}:
+        return settle(host, reserved=reserved, kinds=("commands", "options"))
+    from instar_host.surface import settle_all
+
+    return settle_all(host, reserved)
 
 
 class _Override(argparse.Action):
@@ -217,6 +220,11 @@ def _add_state_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state-dir", metavar="DIR", default=argparse.SUPPRESS, help=STATE_DIR_HELP
     )
+
+
+def _plain(summary: str) -> str:
+    """Text in which argparse finds nothing to fill in."""
+    return summary.replace("%", "%%")
 
 
 def _takes(command: Command, option: Option) -> bool:

@@ -8,13 +8,13 @@ why.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import get_args
 
 import msgspec
 
-from instar_host.claims import Claims, route_key, settle
+from instar_host.claims import KINDS, Claims, route_key, settle
 from instar_host.records import HostContext, Method, Panel, Route
 from instar_host.ticks import OwnedTick
 
@@ -54,23 +54,29 @@ class Surface(msgspec.Struct, frozen=True, kw_only=True):
 
 def collect_surface(host: HostContext) -> Surface:
     """Ask all plugins and settle who gets what. Calls hooks: not on a loop."""
-    reserved = [route_key(method, path) for method in get_args(Method) for path in OWN_PATHS]
-    claims = settle(host, reserved=reserved)
-    bad = _faults(claims)
-    for plugin, fault in bad.items():
-        host.plugins.refuse(plugin, fault)
+    claims = settle_all(host)
     panels = [OwnedPanel(plugin=c.plugin, panel=c.value) for c in claims.panels]
     panels.sort(key=lambda one: (one.panel.order, one.panel.title))
     return Surface(
-        routes=tuple(
-            OwnedRoute(plugin=c.plugin, route=c.value) for c in claims.routes if c.plugin not in bad
-        ),
-        ticks=tuple(
-            OwnedTick(plugin=c.plugin, tick=c.value) for c in claims.ticks if c.plugin not in bad
-        ),
-        panels=tuple(one for one in panels if one.plugin not in bad),
+        routes=tuple(OwnedRoute(plugin=c.plugin, route=c.value) for c in claims.routes),
+        ticks=tuple(OwnedTick(plugin=c.plugin, tick=c.value) for c in claims.ticks),
+        panels=tuple(panels),
         panel_folders={one.plugin: one.panel.module.parent for one in panels},
     )
+
+
+def settle_all(host: HostContext, reserved: Iterable[str] = ()) -> Claims:
+    """Everything that plugins claim and a host can serve; whoever claims anything else is refused.
+
+    The host's own paths are reserved besides `reserved`. Calls hooks: not on a loop.
+    """
+    own = [route_key(method, path) for method in get_args(Method) for path in OWN_PATHS]
+    claims = settle(host, reserved=[*own, *reserved])
+    bad = _faults(claims)
+    for plugin, fault in bad.items():
+        host.plugins.refuse(plugin, fault)
+    kept = {kind: tuple(c for c in getattr(claims, kind) if c.plugin not in bad) for kind in KINDS}
+    return Claims(**kept)
 
 
 def split_path(path: str) -> list[str]:

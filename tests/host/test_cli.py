@@ -17,6 +17,8 @@ from instar_host import (
     InstarError,
     LeaseHeld,
     Option,
+    Response,
+    Route,
     Settings,
     Terminal,
     hookimpl,
@@ -68,14 +70,20 @@ class Greets:
 
 
 class Breaks:
+    """A command that cannot be set up, or one with a summary."""
+
+    def __init__(self, fault: BaseException | None = None, summary: str = "") -> None:
+        self.fault = fault
+        self.summary = summary
+
     @hookimpl
     def instar_commands(self, host: HostContext) -> list[Command]:
-        return [
-            Command(name="broken", summary="", configure=self.configure, run=lambda _a, _h, _t: 0)
-        ]
+        run, summary = (lambda _a, _h, _t: 0), self.summary
+        return [Command(name="broken", summary=summary, configure=self.configure, run=run)]
 
     def configure(self, parser: argparse.ArgumentParser) -> None:
-        raise ValueError("no parser of mine")
+        if self.fault is not None:
+            raise self.fault
 
 
 Call = Callable[..., Said]
@@ -234,12 +242,50 @@ def test_a_defect_is_one_line_and_a_traceback_only_when_asked(call: Call) -> Non
     assert "Traceback" in asked.err
 
 
-def test_a_command_that_cannot_be_set_up_is_reported_and_left_out(call: Call) -> None:
-    """The rest of the command line works."""
-    plugins = {"greets": Greets(), "breaks": Breaks()}
+@pytest.mark.parametrize("fault", [ValueError("no parser of mine"), SystemExit(7)])
+def test_a_command_that_cannot_be_set_up_is_reported_and_left_out(
+    call: Call, fault: BaseException
+) -> None:
+    """The rest of the command line works, and whoever asks for it learns why it is not there."""
+    plugins = {"greets": Greets(), "breaks": Breaks(fault)}
 
     assert call("greet", plugins=plugins).code == 0
-    assert "there is no command broken" in call("broken", plugins=plugins).err
+    assert call("--help", plugins=plugins).code == 0
+    said = call("broken", plugins=plugins)
+    assert "there is no command broken" in said.err
+    assert f"plugin breaks is loaded: command broken: {type(fault).__name__}" in said.err
+
+
+def test_a_summary_is_shown_as_it_is(call: Call) -> None:
+    """argparse would fill in what stands after a per cent sign, or fail to: the help did."""
+    said = call(plugins={"whole": Breaks(summary="counts 100% of it, %(prog)s")})
+    assert "counts 100% of it, %(prog)s" in said.err
+
+
+class Claims:
+    """A plugin with a route that no host can serve, and a command."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @hookimpl
+    def instar_routes(self, host: HostContext) -> list[Route]:
+        return [Route(method="GET", path=self.path, endpoint=lambda _request: Response())]
+
+    @hookimpl
+    def instar_commands(self, host: HostContext) -> list[Command]:
+        return [Command(name="own", summary="", configure=lambda _p: None, run=lambda *_a: 0)]
+
+
+@pytest.mark.parametrize("path", ["/health", "/static/x", "/a//b"])
+def test_plugins_says_of_routes_what_serve_would_say(call: Call, path: str) -> None:
+    """It said "loaded", and `serve` refused the plugin; what is refused is refused as a whole."""
+    plugins = {"claims": Claims(path)}
+    said = call("plugins", plugins=plugins)
+
+    assert said.code == 1
+    assert "claims  refused" in said.out
+    assert "there is no command own" in call("own", plugins=plugins).err
 
 
 def test_plugins_lists_states_and_reasons(call: Call) -> None:

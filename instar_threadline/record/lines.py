@@ -209,7 +209,8 @@ def identity_keys(direction: Direction, peers: Sequence[str], lines: Sequence[Li
 def same_content(text: str, in_reply_to: str | None, other: Line | Message) -> bool:
     """Whether two messages with one identity say the same. Times, names and outcomes do not count:
     a retry may carry other ones."""
-    return whole_text(text) == (other.text or "") and in_reply_to == other.in_reply_to
+    answered = None if in_reply_to is None else whole_text(in_reply_to)
+    return whole_text(text) == (other.text or "") and answered == other.in_reply_to
 
 
 def _signing_key(data: bytes, keyring: Keyring) -> Key | None:

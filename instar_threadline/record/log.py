@@ -163,25 +163,43 @@ class MessageLog:
     def _record_locked(
         self, stream: StreamLog, messages: Sequence[NewMessage], *, keep_conflicts: bool
     ) -> list[Recorded]:
-        segment, end = stream.prepare()
+        end = stream.prepare()
         recent = self._recent[stream.files.direction]
         covered = self._known.covered(stream.files.direction)
-        recent.catch_up(covered, (segment, end))
-        known = self._known if covered > (0, 0) else NothingKnown()
-        answers: list[Recorded | None] = []
-        lines: list[SignedLine] = []
-        for new in messages:
-            answer, line = self._judge(new, (recent, known), keep_conflicts=keep_conflicts)
-            answers.append(answer)
-            if line is not None:
-                lines.append(line)
-                recent.announce(line.data)
+        try:
+            recent.catch_up(covered if covered <= end else (0, 0), end)
+            known = self._known if (0, 0) < covered <= end else NothingKnown()
+            answers, lines = self._judged(messages, recent, known, keep_conflicts=keep_conflicts)
+        except StoreError:  # of no use now, or of another log: the log itself knows
+            recent.catch_up((0, 0), end)
+            found = self._judged(messages, recent, NothingKnown(), keep_conflicts=keep_conflicts)
+            answers, lines = found
         positions = self._append(stream, lines)
         recent.settle(positions)
         appended = iter(zip(lines, positions, strict=True))
         return [
             answer if answer is not None else self._recorded(*next(appended)) for answer in answers
         ]
+
+    def _judged(
+        self,
+        messages: Sequence[NewMessage],
+        recent: RecentMessages,
+        known: Findable,
+        *,
+        keep_conflicts: bool,
+    ) -> tuple[list[Recorded | None], list[SignedLine]]:
+        """An answer a message, None for each that is to be appended, and those lines. Raises
+        StoreError when what is known cannot be asked, or is of another log."""
+        answers: list[Recorded | None] = []
+        lines: list[SignedLine] = []
+        for new in messages:
+            answer, line = self._judge(new, recent, known, keep_conflicts=keep_conflicts)
+            answers.append(answer)
+            if line is not None:
+                lines.append(line)
+                recent.announce(line.data)
+        return answers, lines
 
     def _append(self, stream: StreamLog, lines: Sequence[SignedLine]) -> list[Position]:
         if not lines:
@@ -193,7 +211,12 @@ class MessageLog:
             raise
 
     def _judge(
-        self, new: NewMessage, where: Sequence[Findable], *, keep_conflicts: bool
+        self,
+        new: NewMessage,
+        recent: RecentMessages,
+        known: Findable,
+        *,
+        keep_conflicts: bool,
     ) -> tuple[Recorded | None, SignedLine | None]:
         """Either an answer, or a line to append."""
         try:
@@ -206,7 +229,8 @@ class MessageLog:
             identity = Identity(
                 new.direction, whole_text(new.counterparty), whole_text(new.thread_id), id_
             )
-            there = [message for place in where for message in place.find(identity)]
+            indexed = [recent.confirmed(message) for message in known.find(identity)]
+            there = [*recent.find(identity), *indexed]
             there = [m for m in there if m.verified or not new.verified]
             same = next((m for m in there if same_content(new.text, new.in_reply_to, m)), None)
             if same is not None:
@@ -246,6 +270,8 @@ def _require_recordable(new: NewMessage) -> None:
         "threadId": new.thread_id,
         "id": new.id or "",
         "from or to": new.counterparty,
+        "from": new.sender,
+        "timestamp": new.timestamp or "",
         "the peer's name": new.counterparty_name,
         "senderName": new.sender_name,
         "trustLevel": new.trust_level,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
+from instar_host.store.errors import StoreError
 from instar_threadline.messages import Identity, Message, Position
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import Layout
@@ -89,6 +90,30 @@ class RecentMessages:
         read = [self._message(self._read(place), place) for place in self._places.get(key, ())]
         read += [self._message(data, None) for at, data in self._pending if at == key]
         return [m for m in read if m is not None and m.identity == identity]
+
+    def confirmed(self, message: Message) -> Message:
+        """A message that the index knows, as the log has it. After `catch_up`.
+
+        Raises StoreError when something else stands there: the index is of another log. What was
+        in a file that was put away since is taken as it is.
+        """
+        place = message.position
+        if place is None:
+            return message
+        active = place.segment == self._at[0]
+        try:
+            path = self._files.log(None if active else place.segment)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return message
+        try:
+            data = os.pread(descriptor, place.length, place.offset)
+        finally:
+            os.close(descriptor)
+        found = self._message(data, (place.segment, place.offset))
+        if found is None or found.identity != message.identity:
+            raise StoreError("The index of messages is of another log.")
+        return found
 
     def _restart(self, at: Place) -> None:
         self._places.clear()

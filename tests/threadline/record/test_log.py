@@ -239,3 +239,22 @@ def test_what_is_known_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Mon
         log.record([received(str(i), id=f"m-{i}")])
     assert len(reads) < 100
     assert log.record([received("0", id="m-0")])[0].status == "duplicate"
+
+
+def test_half_a_character_does_not_make_a_message_another(tmp_path: Path) -> None:
+    """What is asked for again is a duplicate, also where lone surrogates had to be replaced."""
+    log = open_log(tmp_path)
+    one = received("a\ud800", id="m-\udfff", thread_id="t\ud800", in_reply_to="r\ud800")
+    answers = [log.record([one], keep_conflicts=True)[0] for _ in range(2)]
+    assert [answer.status for answer in answers] == ["recorded", "duplicate"]
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"sender": "x" * 5000}, {"timestamp": "2026-05-01T10:00:00." + "0" * 5000 + "Z"}],
+    ids=["sender", "timestamp"],
+)
+def test_every_member_is_bounded(tmp_path: Path, members: dict[str, str]) -> None:
+    """A line that no reader would take is never written and called recorded."""
+    answer = open_log(tmp_path).record([sent("text", **members)])[0]
+    assert (answer.status, "at most 4096" in answer.reason) == ("refused", True)

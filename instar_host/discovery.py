@@ -16,6 +16,7 @@ import msgspec
 
 from instar_host.config import PluginsSection
 from instar_host.distributions import Installed, installed_with
+from instar_host.errors import PluginError
 from instar_host.settings import nearest
 from instar_host.version import OUR_DISTRIBUTION
 
@@ -121,6 +122,10 @@ def _candidates(found: Installed, builtin: Collection[str]) -> list[Candidate]:
 def _load(target: str) -> object:
     """Import what an entry point names: `module`, `module:attribute`, extras left aside."""
     module, _, attributes = target.partition("[")[0].replace(" ", "").partition(":")
+    if not module:
+        raise PluginError(
+            "its entry point names no module; it has to be module or module:attribute"
+        )
     return reduce(getattr, filter(None, attributes.split(".")), import_module(module))
 
 

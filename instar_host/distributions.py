@@ -40,8 +40,8 @@ def installed_with(group: str) -> list[Installed]:
     """
     reads = _in_folders(group) if _only_folders() else _in_the_library(group)
     found: dict[str, Installed] = {}
-    for one in reads:
-        found.setdefault(plain(one.name or ""), one)
+    for at, one in enumerate(reads):
+        found.setdefault(plain(one.name) if one.name else f"{at} without a name", one)
     return list(found.values())
 
 
@@ -64,15 +64,23 @@ def plain(name: str) -> str:
 def _only_folders() -> bool:
     """Whether all there is lies in folders on the path."""
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
-    return finders == [PathFinder] and not any(os.path.isfile(entry) for entry in sys.path)
+    return finders == [PathFinder] and not any(map(os.path.isfile, _path()))
+
+
+def _path() -> list[str]:
+    """`sys.path` as text: programs put all sorts of things there, and what names no place counts as
+    nothing, as it does for imports.
+    """
+    entries: list[object] = list(sys.path)
+    return [os.fsdecode(entry) for entry in entries if isinstance(entry, (str, bytes, os.PathLike))]
 
 
 def _infos() -> Iterator[str]:
     """The folders that say what is installed, in the order of the path."""
-    for folder in dict.fromkeys(sys.path):
+    for folder in dict.fromkeys(_path()):
         try:
             names = os.listdir(folder or ".")
-        except OSError:
+        except (OSError, ValueError):  # not there, no folder, or no name of one
             continue
         in_egg = folder.lower().endswith(".egg")
         for name in names:

@@ -114,6 +114,9 @@ class Registry(pluggy.PluginManager):
         """Check every implementation against its hook, then register the plugin. Raises
         PluginError.
         """
+        twin = self.get_name(plugin)
+        if twin is not None:
+            raise PluginError(f"is the very same object as the plugin {twin}, which runs")
         for implementation in declared:
             if implementation.hook in self._owners:
                 self._check_arguments(implementation)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import zipfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -67,6 +69,27 @@ def test_metadata_that_say_nothing_leave_a_plugin_without_a_name(site: Site) -> 
     (mute,) = [candidate for candidate in installed() if candidate.name == "mute"]
 
     assert (mute.distribution, mute.version, mute.builtin) == (None, None, False)
+
+
+def test_two_that_say_nothing_hide_each_other_not(site: Site) -> None:
+    """A distribution without a name is nobody's second installation."""
+    for name in ("mute", "quiet"):
+        site.install(name, PLUGIN)
+        (site.path / f"instar_{name}-1.0.dist-info" / "METADATA").unlink()
+
+    assert {"mute", "quiet"} <= {candidate.name for candidate in installed()}
+
+
+@pytest.mark.parametrize("how", [Path, lambda path: path])
+def test_what_programs_put_on_the_path_is_no_stumbling_block(
+    site: Site, monkeypatch: pytest.MonkeyPatch, how: Callable[[str], object]
+) -> None:
+    """A `pathlib.Path` on it kept every host from starting; what names no place is passed over."""
+    site.install("plain", PLUGIN)
+    odd = [how(str(site.path)), os.fsencode(site.path), None, 3]
+    monkeypatch.setattr(sys, "path", [*odd, *sys.path])
+
+    assert "plain" in {candidate.name for candidate in installed()}
 
 
 def test_an_archive_on_the_path_is_left_to_the_standard_library(

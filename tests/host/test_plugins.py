@@ -176,6 +176,20 @@ def test_a_plugin_that_fails_validation_is_not_half_registered(site: Site, load:
     assert load(enabled=("half",)).collect("instar_ticks", host=None) == []
 
 
+def test_one_module_under_two_names_runs_once(site: Site, load: Load) -> None:
+    """The second one says so in words, and nothing of the first one is touched."""
+    site.install("one", GOOD)
+    points = site.path / "instar_one-1.0.dist-info" / "entry_points.txt"
+    points.write_text(
+        points.read_text() + points.read_text().splitlines()[1].replace("one", "two", 1)
+    )
+
+    plugins = load(enabled=("one", "two"))
+
+    assert status(plugins, "two").error == "is the very same object as the plugin one, which runs"
+    assert [c.plugin for c in plugins.collect("instar_ticks", host=None)] == ["one"]
+
+
 def test_two_packages_with_one_plugin_name(site: Site, load: Load) -> None:
     """The later fails and both packages are named."""
     site.install("same", GOOD, distribution="a-first")

@@ -65,7 +65,7 @@ class CodexPlugin:
 
     @hookimpl
     def instar_panels(self) -> list[Panel]:
-        return [Panel(id="codex", title="Codex", module=Path(__file__).with_name("panel.js"))]
+        return [Panel(id="codex", title="Codex", module=Path(__file__).parent / "panel/codex.js")]
 
     def look(self, sessions: Path) -> None:
         """Remember what the newest rollout said last; their names sort by time."""

@@ -53,8 +53,9 @@ def post(url: str, mirror: Mirror) -> SinkResult:
         error.close()
         if error.code in (429, 503):
             return SinkResult(status="rejected", retry_after_s=30.0, reason=f"HTTP {error.code}")
-        status = "rejected" if error.code < 500 else "ambiguous"
-        return SinkResult(status=status, reason=f"HTTP {error.code}")
+        return SinkResult(
+            status="rejected" if error.code < 500 else "ambiguous", reason=f"HTTP {error.code}"
+        )
     except urllib.error.URLError as error:
         if isinstance(error.reason, ConnectionRefusedError):  # nobody heard it: try again
             return SinkResult(status="rejected", retry_after_s=30.0, reason="nobody listens there")

@@ -23,7 +23,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from instar_host.errors import InstarError
+from instar_host.errors import InstarError, reason
 from instar_host.plugins import PluginStatus
 from instar_host.records import HostContext, Terminal
 
@@ -146,14 +146,23 @@ def sample_host(host: HostContext) -> Iterator[HostContext]:
 
 
 def _sample_settings(host: HostContext, folder: Path) -> dict[str, dict[str, Any]]:
+    """What the plugins' samples need set, merged; a plugin that gave no settings is named."""
     settings: dict[str, dict[str, Any]] = {}
-    outcomes = host.plugins.each("instar_sample", host=host, folder=folder)
-    for outcome in outcomes:
-        for section, values in (outcome.value or {}).items():
+    errors = []
+    for outcome in host.plugins.each("instar_sample", host=host, folder=folder):
+        try:
+            given = msgspec.convert(outcome.value or {}, dict[str, dict[str, Any]])
+            json.dumps(given)
+        except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as exc:
+            host.plugins.report(outcome.plugin, f"instar_sample: {reason(exc)}")
+            errors.append(f"{outcome.plugin}: {reason(exc)}")
+            continue
+        for section, values in given.items():
             settings.setdefault(section, {}).update(values)
+        if outcome.error:
+            errors.append(f"{outcome.plugin}: {outcome.error}")
     if not settings:
-        errors = "; ".join(f"{one.plugin}: {one.error}" for one in outcomes if one.error)
-        raise InstarError(f"No plugin brings a sample. {errors}".strip())
+        raise InstarError(f"No plugin brings a sample. {'; '.join(errors)}".strip())
     return settings
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from starlette.responses import Response as Answer
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -198,9 +198,10 @@ class HostApp:
         if segments[0] == "panels" and len(segments) > 1:
             surface = self._runtime.surface
             folders = surface.panel_folders if surface else {}
-            if segments[1] not in folders:
+            plugin = unquote(segments[1])  # a plugin may be called anything, its files may not
+            if plugin not in folders:
                 return error_answer(404, "Not found")
-            folder, rest = folders[segments[1]], segments[2:]
+            folder, rest = folders[plugin], segments[2:]
         known = next((v for k, v in scope["headers"] if k == b"if-none-match"), b"")
         read = partial(file_answer, folder, rest, known.decode("latin-1"))
         return await self._runtime.file_workers.run(read)

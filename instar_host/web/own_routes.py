@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -94,7 +95,7 @@ def panels_view(runtime: Runtime) -> list[dict[str, str]]:
             "id": owned.panel.id,
             "title": owned.panel.title,
             "plugin": owned.plugin,
-            "module": f"static/panels/{owned.plugin}/{owned.panel.module.name}",
+            "module": f"static/panels/{quote(owned.plugin, safe='')}/{owned.panel.module.name}",
         }
         for owned in (surface.panels if surface else ())
     ]

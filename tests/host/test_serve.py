@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -228,6 +229,29 @@ def test_a_sample_lives_and_dies_in_a_place_of_its_own(
     assert not Path(folder).exists()
     assert not sample.state_dir.exists()
     assert list(state_dir.iterdir()) == []
+
+
+class BadSampler:
+    """Gives settings that no file can hold."""
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    @hookimpl
+    def instar_sample(self, host: HostContext, folder: Path) -> Any:
+        """What the test says."""
+        return self.given
+
+
+@pytest.mark.parametrize(
+    "given", [{"x": {"folder": Path("x")}}, {"x": 3}, {3: {}}, {"tokenLedger": []}]
+)
+def test_a_sample_without_settings_costs_only_its_own(make_host: MakeHost, given: Any) -> None:
+    """The others' are served, and its plugin is named; `serve --sample` ended in a defect."""
+    host = make_host({"bad": BadSampler(given), "good": Sampler()})
+    with sample_host(host) as sample:
+        assert set(sample.config.values) == {"tokenLedger"}
+    assert "instar_sample: " in (host.plugins.statuses()[0].error or "")
 
 
 def test_a_sample_that_nobody_brings_says_so(make_host: MakeHost) -> None:

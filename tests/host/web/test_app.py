@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -244,6 +245,20 @@ class Greedy:
     def instar_routes(self) -> list[Route]:
         """One route too many."""
         return [Route(method="GET", path=self.path, endpoint=lambda _request: Response())]
+
+
+@pytest.mark.parametrize("name", ["my plugin", "acme/tokens", "zähler", "100%", ".."])
+def test_a_plugin_may_be_called_anything(
+    run_host: RunHost, probe: Probe, tmp_path: Path, name: str
+) -> None:
+    """An entry point's name may be; the module of its tab is where `/panels` says."""
+    (tmp_path / "tab.js").write_text("content", encoding="utf-8")
+    probe.panel = tmp_path / "tab.js"
+    served = run_host({name: probe})
+    [panel] = served.client.get("/panels").json()["panels"]
+    with wire(served.port) as peer:
+        peer.send(f"GET /{panel['module']} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode("ascii"))
+        assert peer.read_all().endswith(b"content")
 
 
 class Neighbour:

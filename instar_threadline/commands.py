@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import msgspec
 
@@ -20,6 +19,7 @@ from instar_host.errors import ReadOnlyStateDir, UsageError
 from instar_host.lease import Lease
 from instar_host.records import Terminal
 from instar_threadline import export
+from instar_threadline.errors import IndexUnavailable
 from instar_threadline.record.lines import instant_ms
 from instar_threadline.record.problems import problem_of
 from instar_threadline.record.search import SearchPage
@@ -49,13 +49,16 @@ class _Call(Call[ThreadlineService]):
     def views(self) -> Views:
         """The views of an index that is as fresh as it can be."""
         lease = Lease(self.host.state_dir)
-        with suppress(ReadOnlyStateDir):  # then what is indexed already is shown
+        try:
             if lease.try_acquire():
                 try:
                     while not self.service.index(lambda: False):
                         pass
                 finally:
                     lease.release()
+        except ReadOnlyStateDir as error:  # then what is indexed already is shown
+            if not self.service.readers.exist():
+                raise IndexUnavailable(f"There is no index of messages yet: {error}") from error
         return self.service.views()
 
     def fitted(self, line: str) -> str:

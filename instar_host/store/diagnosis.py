@@ -141,15 +141,22 @@ def connect_reader(path: AnyPath, vfs: str | None = None) -> apsw.Connection:
     """Return a connection to the database at `path`, known to be ours, that can only read.
 
     On a file system mounted read-only, where nobody can write, a database whose log is empty is
-    read without one. Raises `apsw.Error`.
+    read without one. Raises `ReadOnlyStore` where the folder forbids what reading needs, and
+    `apsw.Error`.
     """
     name = require_utf8(path)
     try:
         return _connect(name, apsw.SQLITE_OPEN_READONLY, vfs)
-    except (apsw.CantOpenError, apsw.ReadOnlyError):
+    except (apsw.CantOpenError, apsw.ReadOnlyError) as error:
         if os.path.lexists(name + "-journal"):  # a transaction cut off has to be undone first
             return _connect(name, apsw.SQLITE_OPEN_READWRITE, vfs)
         if _has_log(name) or not _mounted_read_only(name):
+            if not os.access(os.path.dirname(name) or ".", os.W_OK):
+                raise ReadOnlyStore(
+                    f"{shown(name)} is read by way of a file that SQLite keeps beside it, and"
+                    " that folder cannot be written to. Ask as its owner, or copy the state"
+                    " directory to where you may write."
+                ) from error
             raise
         uri = f"file:{quote(os.path.abspath(name))}?immutable=1"
         return _connect(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI, vfs)

@@ -74,6 +74,10 @@ class Readers:
             raise
         self._give_back(connection)
 
+    def exist(self) -> bool:
+        """Whether there is an index at all."""
+        return os.path.lexists(self._path)
+
     def close(self) -> None:
         """Close what is idle; connections are opened anew when they are wanted."""
         with self._lock:

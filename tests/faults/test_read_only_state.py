@@ -74,3 +74,15 @@ def test_what_has_to_write_names_the_cure(state: Path, words: tuple[str, ...]) -
     assert code == 1
     assert text.count("\n") == 1
     assert CURE in text
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "t-1"), ("search", "truth"), ("export",)])
+def test_threads_without_an_index_say_why_there_is_none(
+    state: Path, words: tuple[str, ...]
+) -> None:
+    """An index cannot be made there: one sentence with what to do."""
+    make_read_only(state.parent)
+    code, text = said(state, "threads", *words)
+    assert (code, text.count("\n")) == (1, 1)
+    assert text.startswith("instar: There is no index of messages yet: ")
+    assert CURE in text

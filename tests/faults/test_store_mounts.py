@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,19 @@ def test_a_read_only_disk_is_read_and_said_so(small_disk: Path) -> None:
     reader.close()
     with pytest.raises(ReadOnlyStore, match="cannot be written"):
         opened(path)
+
+
+def test_a_log_on_a_read_only_disk_says_what_it_lacks(small_disk: Path) -> None:
+    """What a kill left in the log cannot be read without a file beside it: no class of SQLite's."""
+    connection = opened(small_disk / "live.db")
+    step(connection, 0)
+    left = small_disk / "left.db"
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{small_disk / 'live.db'}{suffix}", f"{left}{suffix}")
+    connection.close()
+    make_read_only(small_disk)
+    with pytest.raises(ReadOnlyStore, match="copy the state directory"):
+        open_reader(left, application_id=OURS)
 
 
 def test_without_descriptors_nothing_is_taken_for_damage(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ export function chart(api, zoom) {
     const look = (one) => h("button", { type: "button", class: "link", "data-key": `bucket ${one.start}`, onclick: () => zoom(one.start, next(one.start, span.bucket)) }, bucketWords(one.start, span.bucket));
     return h(
       "div",
-      { class: "scroll-x scroll-y", tabindex: "0", role: "region", "aria-label": "Use over time, in numbers" },
+      { class: "scroll-x scroll-y", tabindex: "0", "data-key": "numbers table", role: "region", "aria-label": "Use over time, in numbers" },
       h(
         "table",
         { class: "data" },

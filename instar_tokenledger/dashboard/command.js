@@ -12,7 +12,7 @@ export function traceCommand(request, visible) {
 
 // The command with a button that copies it.
 export function copyable(text, { h, replace }) {
-  const code = h("code", { class: "command-text", tabindex: "0" }, text);
+  const code = h("code", { class: "command-text", tabindex: "0", "data-key": `command ${text}` }, text);
   const button = h("button", { type: "button", class: "button button-small", "data-key": `copy ${text}`, onclick: copy }, "Copy");
   const said = h("span", { class: "faint small", role: "status" });
 

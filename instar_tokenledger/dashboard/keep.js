@@ -1,5 +1,6 @@
 // Replaces what an element holds without taking the keyboard away: the focus returns to the element with the same
-// `data-key`, and what has not changed is not touched.
+// `data-key`, or to the last one where that is gone, what was scrolled stays scrolled, and what has not changed is not
+// touched.
 
 // renew(element, state, make): shows in the element what `make` gives, unless `state` is what was shown last.
 export function renewer(replace) {
@@ -15,8 +16,15 @@ export function renewer(replace) {
 function keeping(element, change) {
   const active = document.activeElement;
   const key = element.contains(active) ? active.dataset.key : undefined;
+  const scrolled = keyed(element).filter((one) => one.scrollTop || one.scrollLeft);
+  const places = new Map(scrolled.map((one) => [one.dataset.key, [one.scrollTop, one.scrollLeft]]));
   change();
-  if (key === undefined) return;
-  const again = [...element.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key);
-  again?.focus({ preventScroll: true });
+  if (key === undefined && places.size === 0) return;
+  const now = keyed(element);
+  for (const one of now) if (places.has(one.dataset.key)) [one.scrollTop, one.scrollLeft] = places.get(one.dataset.key);
+  if (key !== undefined) (now.find((one) => one.dataset.key === key) ?? now.at(-1))?.focus({ preventScroll: true });
+}
+
+function keyed(element) {
+  return [...element.querySelectorAll("[data-key]")];
 }

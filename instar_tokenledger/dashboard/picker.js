@@ -11,15 +11,15 @@ export function picker(api) {
   const to = h("input", { type: "date", class: "field", id: "range-to", required: true });
   const form = h(
     "form",
-    { class: "range-custom", onsubmit: apply },
+    { class: "range-custom", onsubmit: apply, onkeydown: leave },
     h("label", { for: "range-from" }, "From"),
     from,
     h("label", { for: "range-to" }, "to"),
     to,
     h("button", { class: "button" }, "Show"),
   );
-  const words = h("p", { class: "range-words", "aria-live": "polite" });
-  let span = null;
+  const words = h("p", { class: "range-words" });
+  let shown = null; // what the address chose when it was shown last
 
   function choose(id) {
     if (id === "custom") {
@@ -27,8 +27,18 @@ export function picker(api) {
       form.hidden = false;
       from.focus();
     } else {
+      form.hidden = true;
+      mark(id);
       api.navigate({ range: id, from: null, to: null, bucket: null });
     }
+  }
+
+  // Escape gives up a form that was opened but not used.
+  function leave(event) {
+    if (event.key !== "Escape" || shown?.range === "custom") return;
+    form.hidden = true;
+    mark(shown?.range);
+    buttons.at(-1).focus();
   }
 
   function apply(event) {
@@ -42,15 +52,24 @@ export function picker(api) {
   }
 
   function update(next, now) {
-    const moved = span?.range !== next.range || span.since !== next.since || span.until !== next.until;
-    span = next;
-    replace(words, spanWords(next));
-    if (!moved && !form.hidden) return;
+    const { range, from: first, to: last } = api.params;
+    const chosen = JSON.stringify([range, first, last]);
+    const again = shown?.chosen === chosen;
+    tell(spanWords(next), again || shown === null);
+    shown = { chosen, range: next.range };
+    if (again && !form.hidden) return; // somebody may be writing there
     mark(next.range);
     form.hidden = next.range !== "custom";
     from.value = dateText(next.since || addDays(now, -6));
     to.value = dateText((next.until ?? now + 1) - 1);
     from.max = to.max = dateText(now);
+  }
+
+  // "The last 24 hours" begin later every minute: only a choice is worth reading out.
+  function tell(text, quietly) {
+    if (words.textContent === text) return;
+    words.setAttribute("aria-live", quietly ? "off" : "polite");
+    replace(words, text);
   }
 
   const element = h(

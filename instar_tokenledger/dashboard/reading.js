@@ -26,7 +26,8 @@ const REASONS = {
 export function reading(api) {
   const { h, format, replace } = api;
   const renew = renewer(replace);
-  const banner = h("div", { class: "banner", role: "status" });
+  const banner = h("div", { class: "banner" });
+  const said = h("p", { class: "visually-hidden", role: "status" }); // what the banner tells, without counting along
   const body = h("div", { class: "list-body" });
   const card = h("section", { class: "card card-quiet", "aria-label": "Reading" }, h("div", { class: "card-head" }, h("h2", null, "Reading")), body);
   let status = null;
@@ -50,6 +51,8 @@ export function reading(api) {
   function render() {
     const now = current(status, live);
     renew(banner, now, () => [now.trouble && troubleNote(now.trouble), now.much && progressNote(now)]);
+    const words = [now.trouble && `The ledger cannot be written at the moment: ${now.trouble}`, now.much && "Reading your transcripts"];
+    renew(said, words, () => words.filter(Boolean).join(". "));
     const { lookedAt, tick, ...lasting } = status;
     renew(body, [lasting, now], () => [summaryLine(now), olderFiles(status, api), watching(status), ownTotals(status.agentsOwnTotals), skips(status.skips), errors(status.errors), notes(status.notes)]);
   }
@@ -117,7 +120,7 @@ export function reading(api) {
     return found.map((note) => h("p", { class: "note" }, note));
   }
 
-  return { banner, card, update, progress, trouble };
+  return { banner, said, card, update, progress, trouble };
 }
 
 // Files that are left alone because of their age, and how to have them read.

@@ -49,10 +49,15 @@ export function refresher({ load, show, fail, signal }) {
     return run();
   }
 
-  // The ledger has changed: once the present question is answered, and not too often.
+  // The ledger has changed: once the present question is answered, and not too often. Who says so is there, so a pause
+  // after failures is over.
   function soon() {
-    if (running) again = true;
-    else timer ??= setTimeout(run, Math.max(0, dueAt - Date.now()));
+    if (running) {
+      again = true;
+      return;
+    }
+    clearTimeout(timer);
+    timer = setTimeout(run, Math.max(0, dueAt - Date.now()));
   }
 
   return { now, soon };

@@ -27,7 +27,7 @@ export function sessionView(api, { close, more }) {
     shown = session;
     renew(heading, session.projectPath, () => lastPart(session.projectPath) ?? "No project");
     renew(facts, session, () => factsOf(session));
-    renew(body, [requests, [...opened]], () => [table(requests), rest(requests, session)]);
+    renew(body, requests, () => [table(requests), rest(requests, session)]);
   }
 
   function factsOf(session) {

@@ -5,6 +5,7 @@
 
 import { chart } from "./chart.js";
 import { headline } from "./headline.js";
+import { renewer } from "./keep.js";
 import { FIRST_ROWS, lists, wellFormed } from "./lists.js";
 import { picker } from "./picker.js";
 import { spanOf } from "./ranges.js";
@@ -31,13 +32,17 @@ export async function mount(root, api) {
   const tables = lists(api, { open: (id) => api.navigate({ session: id }), limits, more: showMore });
   const progress = reading(api);
   const session = sessionView(api, { close: () => api.navigate({ session: null }), more: showMoreRequests });
-  const notice = h("div", { class: "notice", role: "alert" });
+  const notice = h("div", { class: "notice" });
+  const heading = h("h1", { class: "visually-hidden", tabindex: "-1" }, "Tokens");
   const stage = h("div", { class: "stage" }, api.loading());
   const counted = [totals.element, bars.element, tables.element];
-  replace(root, h("h1", { class: "visually-hidden" }, "Tokens"), notice, progress.banner, stage);
+  const blank = h("div"); // what stands there while there is nothing to count
+  const renew = renewer(replace);
+  replace(root, heading, notice, progress.said, progress.banner, stage);
 
   let shows = null; // "overview", "empty", "failed" or "session <id>"
   let status = null;
+  let told = null; // {said, pause}: the trouble that is shown, and where it says when it will be tried again
   const refresh = refresher({ load, show, fail, signal: api.signal });
 
   async function load() {
@@ -75,8 +80,12 @@ export async function mount(root, api) {
   }
 
   async function oneSession(id) {
+    const [state, pages] = await Promise.all([api.get("tokens/status"), requestPages(id)]);
+    return { kind: "session", id, session: pages[0].session, requests: pages.flatMap((page) => page.requests), status: state };
+  }
+
+  async function requestPages(id) {
     const path = `tokens/sessions/${encodeURIComponent(wellFormed(id))}`;
-    const state = api.get("tokens/status");
     const pages = [];
     for (let offset = 0; offset < requestRows; offset += MOST_ROWS) {
       const page = await api.get(path, { limit: Math.min(MOST_ROWS, requestRows - offset), offset });
@@ -84,11 +93,11 @@ export async function mount(root, api) {
       pages.push(page);
       if (page.requests.length < MOST_ROWS) break;
     }
-    return { kind: "session", id, session: pages[0].session, requests: pages.flatMap((page) => page.requests), status: await state };
+    return pages;
   }
 
   function show(data) {
-    replace(notice);
+    recover();
     stage.removeAttribute("aria-busy");
     status = data.status;
     progress.update(data.status);
@@ -103,8 +112,9 @@ export async function mount(root, api) {
   }
 
   function showNothing(data) {
-    shows = "empty";
-    replace(stage, nothingYet(data.status, api), progress.card);
+    const { lookedAt, tick, ...lasting } = data.status;
+    renew(blank, lasting, () => nothingYet(data.status, api));
+    turn("empty", [blank, progress.card]);
   }
 
   function showSession(data) {
@@ -127,27 +137,37 @@ export async function mount(root, api) {
     link?.focus();
   }
 
+  // The same trouble again is not read out again, and leaves the focus where it is.
   function fail(error, pauseMs) {
     stage.removeAttribute("aria-busy");
-    const message = sentences(error, pauseMs);
-    if (shows === null || shows === "failed" || pauseMs === null) {
-      shows = "failed";
-      replace(notice);
-      const state = api.failed({ title: error.title, message }, refresh.now);
-      const back = api.params.session !== undefined && h("button", { type: "button", class: "button button-quiet", onclick: () => api.navigate({ session: null }) }, "← All sessions");
-      replace(stage, state, back);
-      return;
+    const instead = shows === null || shows === "failed" || pauseMs === null;
+    const what = pauseMs !== null && error.status === 0 ? "Is `instar serve` still running?" : error.message;
+    const said = JSON.stringify([instead, error.title, what, api.params.session]);
+    if (told?.said !== said) {
+      const pause = h("span", { class: "small muted" });
+      (instead ? showFailure : showNotice)(error.title, what, pause);
+      told = { said, pause };
     }
-    replace(
-      notice,
-      h("div", { class: "note", "data-tone": "bad" }, h("p", null, h("strong", null, error.title ?? "These numbers are not up to date"), ". ", message), h("button", { type: "button", class: "button button-small", onclick: refresh.now }, "Try now")),
-    );
+    replace(told.pause, pauseMs !== null && `Trying again in ${api.format.duration(pauseMs)}.`);
   }
 
-  function sentences(error, pauseMs) {
-    if (pauseMs === null) return error.message;
-    const what = error.status === 0 ? "Is `instar serve` still running?" : error.message;
-    return `${what}${/[.!?]$/.test(what) ? "" : "."} Trying again in ${api.format.duration(pauseMs)}.`;
+  function showFailure(title, message, pause) {
+    shows = "failed";
+    replace(notice);
+    const back = api.params.session !== undefined && h("button", { type: "button", class: "button button-quiet", onclick: () => api.navigate({ session: null }) }, "← All sessions");
+    replace(stage, api.failed({ title, message }, refresh.now), pause, back);
+  }
+
+  function showNotice(title, message, pause) {
+    const words = h("p", { role: "alert" }, h("strong", null, title ?? "These numbers are not up to date"), ". ", message);
+    replace(notice, h("div", { class: "note", "data-tone": "bad" }, h("div", null, words, pause), h("button", { type: "button", class: "button button-small", onclick: refresh.now }, "Try now")));
+  }
+
+  function recover() {
+    const here = notice.contains(document.activeElement) || (shows === "failed" && stage.contains(document.activeElement));
+    told = null;
+    replace(notice);
+    if (here) heading.focus({ preventScroll: true });
   }
 
   function showMore(name) {

@@ -37,7 +37,8 @@ a `Request`."""
 Key = tuple[str, str]
 """(message id, request id) of a request's rows; (`ROW_ID`, row id) where there is neither."""
 
-ROW_ID = "\0"
+ROW_ID = "\ud800"
+"""What no id can be: no text that was decoded holds half a surrogate pair."""
 
 
 class Batch:

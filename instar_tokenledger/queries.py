@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import apsw
+import msgspec
 
 from instar_tokenledger.accounting import CHARS_PER_TOKEN
 from instar_tokenledger.retention import Horizon, horizon_of
@@ -108,7 +109,7 @@ _PROJECT_SESSIONS = """
 """
 _PROJECT_SESSIONS_IDLE = f"""
     SELECT u.project, count(*) FROM session_totals t JOIN session_usage u USING (session)
-    WHERE t.last_ms >= ?2 AND t.first_ms < ?1
+    WHERE ?1 < ?2 AND t.last_ms >= ?2 AND t.first_ms < ?1
     AND {
     _IDLE.format(
         more=" AND coalesce(places.project, 0) = u.project",
@@ -308,8 +309,13 @@ class Queries:
         return _added_up(rows)
 
     def _names(self, ids: set[int]) -> dict[int, str]:
-        marks = ", ".join("?" * len(ids))
-        return dict(self._all(f"SELECT id, name FROM names WHERE id IN ({marks})", tuple(ids)))
+        # One parameter for all: there may be more names than a statement takes parameters.
+        numbers = msgspec.json.encode(list(ids)).decode()
+        found = self._all(
+            "SELECT names.id, name FROM json_each(?) j CROSS JOIN names ON names.id = j.value",
+            (numbers,),
+        )
+        return dict(found)
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()

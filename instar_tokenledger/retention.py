@@ -19,7 +19,7 @@ import msgspec
 
 from instar_host.store import sqlite
 from instar_tokenledger import journal
-from instar_tokenledger.rollups import FALLBACK, total
+from instar_tokenledger.rollups import FALLBACK, MOST, added, total
 from instar_tokenledger.schema import DAY_MS, QUARTER_MS
 
 ROWS_A_STEP = 2_000
@@ -134,9 +134,9 @@ def _remove(
     instants = [row[1] for row in rows]
     connection.execute(
         "INSERT INTO pruned VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-        " requests = requests + excluded.requests, tokens = tokens + excluded.tokens,"
+        f" requests = requests + excluded.requests, {added('tokens')},"
         " first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)",
-        (session, project, quarter, len(rows), tokens, min(instants), max(instants)),
+        (session, project, quarter, len(rows), min(tokens, MOST), min(instants), max(instants)),
     )
     connection.executemany("DELETE FROM requests WHERE id = ?", ids)
     return len(rows)

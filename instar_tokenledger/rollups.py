@@ -49,7 +49,8 @@ AT_ENDS_OF_PLACE = " OR ".join(
 """SQL for: in the first or the last quarter in which there is a request of its place."""
 
 
-def _added(column: str) -> str:
+def added(column: str) -> str:
+    """SQL for a column that grows in an upsert, up to `MOST`."""
     # An addition that overflows becomes a REAL, and the smaller of the two an integer again.
     return f"{column} = min({column} + excluded.{column}, {MOST})"
 
@@ -241,7 +242,7 @@ def _write(
     marks = ", ".join("?" * (len(keys) + len(columns)))
     connection.executemany(
         f"INSERT INTO {table} ({', '.join((*keys, *columns))}) VALUES ({marks})"
-        f" ON CONFLICT DO UPDATE SET {', '.join(map(_added, columns))}",
+        f" ON CONFLICT DO UPDATE SET {', '.join(map(added, columns))}",
         _rows(rows),
     )
     where = " AND ".join(f"{key} = ?" for key in keys)
@@ -253,7 +254,7 @@ def _write(
 
 def _write_sessions(connection: apsw.Connection, totals: dict[Key, Sums], moved: set[Key]) -> None:
     rows = _rows(totals)
-    columns = f"{_added('requests')}, {_added('tokens')}"
+    columns = f"{added('requests')}, {added('tokens')}"
     ends = "first_ms = min(first_ms, excluded.first_ms), last_ms = max(last_ms, excluded.last_ms)"
     connection.executemany(
         "INSERT INTO session_usage VALUES (?, ?, ?, ?, ?, ?)"

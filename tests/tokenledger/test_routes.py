@@ -145,6 +145,19 @@ def test_a_since_that_cannot_be_is_a_400(api: Api, path: str, value: str) -> Non
     assert api.refusal(path, until=value).status == 400
 
 
+@pytest.mark.parametrize("path", WINDOWED)
+@pytest.mark.parametrize("hours", [0, 12, 48])
+def test_a_window_that_ends_before_it_begins_is_empty(api: Api, path: str, hours: int) -> None:
+    """Whatever lies between its ends, or across them, is not inside it."""
+    since, until = START_MS + 2 * DAY_MS, START_MS - DAY_MS + hours * 3_600_000
+    found = api.ask(path, since=str(since), until=str(until))
+    if path == "/tokens/summary":
+        summary = found["summary"]
+        assert (summary["eventCount"], summary["sessionsActive"]) == (0, 0)
+    else:
+        assert [row for rows in found.values() if isinstance(rows, list) for row in rows] == []
+
+
 @pytest.mark.parametrize("path", PAGED)
 @pytest.mark.parametrize("value", ["0", "501", "-1", "1.0", "", "many", "9" * 30])
 def test_a_limit_out_of_range_is_a_400(api: Api, path: str, value: str) -> None:

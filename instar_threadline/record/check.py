@@ -53,8 +53,10 @@ class ChainCheck:
         chain_offset: int = 0,
         log_offset: int = 0,
         chained: bool,
+        watched_n: int = 0,
     ) -> None:
-        """`n`, `mac`: the entry before `chain_offset`. `chained`: whether a chain is expected."""
+        """`n`, `mac`: the entry before `chain_offset`. `chained`: whether a chain is expected.
+        `watched_n`: the entry whose MAC `watched_mac` is to be."""
         self._line_end = log_offset
         self.found = Findings(direction, segment)
         self.unknown_keys = 0
@@ -72,6 +74,9 @@ class ChainCheck:
         self._key_known = True
         self._highest = n
         self._reach = log_offset  # as far as genuine entries go; others may claim any offset
+        self._watched_n = watched_n
+        self.watched_mac = ""
+        """Empty until that entry was read."""
 
     @property
     def reached(self) -> tuple[int, str, int]:
@@ -225,6 +230,7 @@ class ChainCheck:
             self._give_up(entry)
             self._reach = log_end_after(entry)
         self._n, self._mac = entry.n, read.chain
+        self._watch(entry.n, "" if genuine is False else read.chain)
         self._chained = self._chained or entry.n > 1  # the first one only opens the file
         self._highest = max(self._highest, entry.n)
         if entry.kind == "resumed":
@@ -245,6 +251,10 @@ class ChainCheck:
         )
         return True
 
+    def _watch(self, n: int, mac: str) -> None:
+        if n == self._watched_n:
+            self.watched_mac = mac
+
     def _verify(self, ahead: int) -> bool:
         """Whether the next `ahead` entries, or all that there are, are ordinary ones."""
         while len(self._verified) < ahead:
@@ -264,7 +274,9 @@ class ChainCheck:
         if not taken:
             return
         self._awaited.extend(taken)
-        last = taken[-1]
+        first, last = taken[0], taken[-1]
+        if first.entry.n <= self._watched_n <= last.entry.n:
+            self.watched_mac = taken[self._watched_n - first.entry.n].mac
         self._n, self._mac, self._read_to = last.entry.n, last.mac, last.end
         self._reach = log_end_after(last.entry)
         self._highest = max(self._highest, last.entry.n)

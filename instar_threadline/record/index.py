@@ -25,9 +25,15 @@ from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import layout
 from instar_threadline.record.lines import MAX_INSTANT_MS, read_genuine, read_line
 from instar_threadline.record.projection import Projection
-from instar_threadline.record.reader import Batch, Place, StreamReader
+from instar_threadline.record.reader import Batch, Place, StreamReader, Witness
 from instar_threadline.record.rows import Row, row_of, rows_of
-from instar_threadline.record.verify import Tally, count_line, head_finding, rollback_finding
+from instar_threadline.record.verify import (
+    Counts,
+    Tally,
+    count_line,
+    head_finding,
+    rollback_finding,
+)
 from instar_threadline.record.wordindex import CHECKPOINT_PAGES, Words, open_disposable, open_words
 
 FILE_NAME = os.path.join("server-data", "threadline-index.db")
@@ -75,19 +81,18 @@ class _Stream:
         self.at = 0
         """The instant of the last line read."""
         self.at_end = False
-        self.witness_n, self.witness_mac = 0, ""
+        self.witness = Witness()
 
     def save(self, connection: apsw.Connection) -> None:
         """Keep all of it. Inside a transaction."""
-        _save_findings(connection, self.tally.findings)
+        _save_findings(connection, self.direction, [*self.tally.findings, *self.tally.passing])
         _save_stream(
             connection,
             self.direction,
             self.reader.place,
-            _counts(self.tally),
+            self.tally.counts(),
             self.at,
-            self.witness_n,
-            self.witness_mac,
+            self.witness,
         )
 
 
@@ -161,8 +166,8 @@ class Index:
             kept = _witnesses(self._connection)
             schema.drop(self._connection)
             schema.create(self._connection)
-            for direction, n, mac in kept:
-                _save_stream(self._connection, direction, Place(), _Counts(), 0, n, mac)
+            for direction, witness in kept:
+                _save_stream(self._connection, direction, Place(), Counts(), 0, witness)
 
     def close(self) -> None:
         """Close the databases."""
@@ -175,16 +180,17 @@ class Index:
         rows = schema.rows(self._connection, query)
         stored = {row[0]: row[1:] for row in rows}
         for direction in DIRECTIONS:
-            place, tally, at, n, mac = Place(), Tally(direction), 0, 0, ""
+            place, tally, at, witness = Place(), Tally(direction), 0, Witness()
             if direction in stored:
-                raw, counts, at, n, mac = stored[direction]
+                raw, raw_counts, at, n, mac = stored[direction]
                 place = msgspec.json.decode(raw, type=Place)
-                _restore(tally, msgspec.json.decode(counts, type=_Counts))
-                tally.findings = _findings(self._connection, direction)
-            reader = StreamReader(layout(self._state_dir, direction), self._keyring, place)
+                counts = msgspec.json.decode(raw_counts, type=Counts)
+                tally = Tally.restored(direction, counts, _findings(self._connection, direction))
+                witness = Witness(n=n, mac=mac)
+            files = layout(self._state_dir, direction)
+            reader = StreamReader(files, self._keyring, place, witness=witness)
             stream = self._streams[direction] = _Stream(direction, reader, tally)
-            stream.witness_n, stream.witness_mac = n, mac
-            stream.at = at
+            stream.witness, stream.at = witness, at
 
     def _step(self, stopping: Callable[[], bool], most: int) -> list[Row]:
         """One transaction: about `most` lines. Raises _RewrittenError when a file was."""
@@ -229,12 +235,16 @@ class Index:
         tally = stream.tally
         tally.unknown_keys += batch.unknown_keys
         if batch.at_end:
-            n = stream.reader.chain_n
             head = head_finding(stream.reader, batch, unknown_keys=tally.unknown_keys > 0)
-            back = rollback_finding(stream.direction, stream.witness_n, n, batch.segment)
-            fresh += [found for found in (batch.short, head, back) if found is not None]
-            if back is None:
-                stream.witness_n, stream.witness_mac = n, batch.place.mac
+            tally.passing = [found for found in (batch.short, head) if found is not None]
+            back = rollback_finding(stream.reader, stream.witness, batch.segment)
+            if any(found.kind == "rolled-back" for found in tally.findings):
+                pass  # said once, and the witness stays as it is: it is what can be shown
+            elif back is not None:
+                fresh.append(back)
+            else:
+                n, mac = stream.reader.chain_n, stream.reader.chain_mac
+                stream.witness = Witness(n=n, mac=mac)
         known = {_finding_key(found) for found in tally.findings}
         fresh = [found for found in fresh if _finding_key(found) not in known]
         for found in fresh:
@@ -285,26 +295,6 @@ def _ordinary_rows(
     return rows_of(stream.direction, segment, stretch, lines, stream.at)
 
 
-class _Counts(msgspec.Struct, kw_only=True):
-    lines: int = 0
-    chained: int = 0
-    unchained: int = 0
-    outside: int = 0
-    bad: int = 0
-    unknown_keys: int = 0
-    missing: int = 0
-    finding_count: int = 0
-
-
-def _restore(tally: Tally, counts: _Counts) -> None:
-    for name in _Counts.__struct_fields__:
-        setattr(tally, name, getattr(counts, name))
-
-
-def _counts(tally: Tally) -> _Counts:
-    return _Counts(**{name: getattr(tally, name) for name in _Counts.__struct_fields__})
-
-
 def _findings(connection: apsw.Connection, direction: Direction) -> list[Finding]:
     rows = schema.rows(connection, "SELECT finding FROM findings WHERE direction = ?", (direction,))
     return [msgspec.json.decode(row[0], type=Finding) for row in rows]
@@ -314,31 +304,34 @@ def _finding_key(finding: Finding) -> tuple[int, int, int, str]:
     return finding.segment, finding.offset, finding.n, finding.kind
 
 
-def _save_findings(connection: apsw.Connection, findings: Iterable[Finding]) -> None:
+def _save_findings(
+    connection: apsw.Connection, direction: Direction, findings: Iterable[Finding]
+) -> None:
+    connection.execute("DELETE FROM findings WHERE direction = ?", (direction,))
     connection.executemany(
         "INSERT OR IGNORE INTO findings VALUES (?, ?, ?, ?, ?, ?)",
         ((f.direction, f.segment, f.offset, f.n, f.kind, msgspec.json.encode(f)) for f in findings),
     )
 
 
-def _witnesses(connection: apsw.Connection) -> list[tuple[Direction, int, str]]:
+def _witnesses(connection: apsw.Connection) -> list[tuple[Direction, Witness]]:
     there = schema.rows(connection, "SELECT 1 FROM sqlite_schema WHERE name = 'streams'")
     if not there:
         return []
     rows = schema.rows(connection, "SELECT direction, witness_n, witness_mac FROM streams")
-    return [(direction, n, mac) for direction in DIRECTIONS for d, n, mac in rows if d == direction]
+    kept = {direction: Witness(n=n, mac=mac) for direction, n, mac in rows}
+    return [(direction, kept[direction]) for direction in DIRECTIONS if direction in kept]
 
 
 def _save_stream(
     connection: apsw.Connection,
     direction: Direction,
     place: Place,
-    counts: _Counts,
+    counts: Counts,
     at: int,
-    n: int,
-    mac: str,
+    witness: Witness,
 ) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?)",
-        (direction, msgspec.json.encode(place), msgspec.json.encode(counts), at, n, mac),
+        (direction, *map(msgspec.json.encode, (place, counts)), at, witness.n, witness.mac),
     )

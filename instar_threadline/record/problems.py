@@ -17,6 +17,7 @@ from instar_threadline.record.findings import Finding, FindingKind
 from instar_threadline.record.layout import layout
 from instar_threadline.record.readers import Readers
 from instar_threadline.record.shapes import Json
+from instar_threadline.record.verify import Counts
 
 PAGE_PROBLEMS = 50
 EXCERPT_BYTES = 240
@@ -89,7 +90,8 @@ class Problems:
                 (limit + 1, start),
             )
             tallies = schema.rows(connection, "SELECT tally FROM streams")
-        total = sum(msgspec.json.decode(raw)["finding_count"] for (raw,) in tallies)
+        counts = [msgspec.json.decode(raw, type=Counts) for (raw,) in tallies]
+        total = sum(one.finding_count + len(one.passing) for one in counts)
         problems = tuple(
             problem_of(self._state_dir, msgspec.json.decode(raw, type=Finding), reason)
             for raw, reason in found[:limit]

@@ -48,6 +48,14 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return self.tail.offset if self.tail is not None else 0
 
 
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """How far somebody has seen a chain: number and MAC of its last entry then."""
+
+    n: int = 0
+    mac: str = ""
+    """Empty: only the number is known."""
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What one step read."""
 
@@ -79,8 +87,18 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
 class StreamReader:
     """Reads one direction. One thread at a time."""
 
-    def __init__(self, files: Layout, keyring: Keyring, place: Place | None = None) -> None:
+    def __init__(
+        self,
+        files: Layout,
+        keyring: Keyring,
+        place: Place | None = None,
+        *,
+        witness: Witness = Witness(),  # noqa: B008 - frozen
+    ) -> None:
+        """`witness`: what somebody has seen of the chain, to be compared on the way."""
         self.files = files
+        self._witness = witness
+        self._watched_mac = ""
         self._keyring = keyring
         self.place = place or Place()
         self._check: ChainCheck | None = None
@@ -94,6 +112,12 @@ class StreamReader:
     def chain_mac(self) -> str:
         """The MAC of the last chain entry that was read."""
         return self._check.read_mac if self._check is not None else self.place.mac
+
+    @property
+    def contradicts(self) -> bool:
+        """The entry that the witness has seen was read, and is another one."""
+        seen, found = self._witness.mac, self._watched_mac
+        return bool(seen) and bool(found) and found != seen
 
     def idle(self) -> bool:
         """True when two looks at the files prove that there is nothing new."""
@@ -191,6 +215,7 @@ class StreamReader:
             short = check.rest(entries, opened.counted)
         elif at_end:
             check.close(entries)
+        self._watched_mac = check.watched_mac or self._watched_mac
         n, mac, chain_offset = check.reached
         self.place = Place(segment=segment, tail=mark, n=n, mac=mac, chain_offset=chain_offset)
         findings = tuple(check.found.first[before:])
@@ -222,6 +247,7 @@ class StreamReader:
                 chain_offset=place.chain_offset,
                 log_offset=place.offset,
                 chained=opened.chained,
+                watched_n=self._witness.n,
             )
         return self._check
 

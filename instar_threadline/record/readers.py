@@ -23,7 +23,7 @@ from instar_threadline.messages import Direction, Identity, Message, Position
 from instar_threadline.record import schema
 from instar_threadline.record.index import FILE_NAME, WORDS_FILE_NAME
 from instar_threadline.record.lines import identity_key
-from instar_threadline.record.reader import Place
+from instar_threadline.record.reader import Place, Witness
 
 MAX_IDLE = 4
 
@@ -99,14 +99,15 @@ class Readers:
         place = msgspec.json.decode(found[0][0], type=Place)
         return place.segment, place.offset
 
-    def remembered(self) -> dict[Direction, int]:
+    def remembered(self) -> dict[Direction, Witness]:
         """How far the index has seen each chain; empty without an index."""
         try:
             with self.connection() as connection:
-                found = schema.rows(connection, "SELECT direction, witness_n FROM streams")
+                query = "SELECT direction, witness_n, witness_mac FROM streams"
+                found = schema.rows(connection, query)
         except IndexUnavailable:
             return {}
-        return {direction: int(n) for direction, n in found}
+        return {direction: Witness(n=n, mac=mac) for direction, n, mac in found}
 
     def find(self, identity: Identity) -> Sequence[Message]:
         """The messages of an identity. Raises StoreError when the index is gone by now."""

@@ -13,9 +13,9 @@ remembers.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Self
 
 import msgspec
 
@@ -32,7 +32,7 @@ from instar_threadline.record.findings import (
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import Layout, layout
 from instar_threadline.record.lines import Line, identity_key, integrity_of, message_of, read_line
-from instar_threadline.record.reader import Batch, StreamReader
+from instar_threadline.record.reader import Batch, StreamReader, Witness
 
 BLOCK_BYTES = 4 << 20
 
@@ -79,14 +79,14 @@ class Verdict(Record, frozen=True, kw_only=True, rename="camel"):
 def verify(
     state_dir: str | os.PathLike[str],
     keyring: Keyring,
-    remembered: Mapping[Direction, int] = MappingProxyType({}),
+    remembered: Mapping[Direction, Witness] = MappingProxyType({}),
 ) -> Verdict:
     """Go through the whole log of a state directory. Raises OSError, StoreError or LogBusy.
 
     `remembered` says how far somebody else, the index say, has seen each chain.
     """
     streams = tuple(
-        _verify_stream(layout(state_dir, direction), keyring, remembered.get(direction, 0))
+        _verify_stream(layout(state_dir, direction), keyring, remembered.get(direction, Witness()))
         for direction in DIRECTIONS
     )
     return verdict_of(streams)
@@ -110,6 +110,20 @@ def verdict_of(streams: tuple[StreamVerdict, ...]) -> Verdict:
     )
 
 
+class Counts(msgspec.Struct, kw_only=True):
+    """The counts of a tally, as the index saves them."""
+
+    lines: int = 0
+    chained: int = 0
+    unchained: int = 0
+    outside: int = 0
+    bad: int = 0
+    unknown_keys: int = 0
+    missing: int = 0
+    finding_count: int = 0
+    passing: list[Finding] = []
+
+
 class Tally:
     """Counts of one direction, and the verdict they make. The index keeps the same ones."""
 
@@ -119,6 +133,22 @@ class Tally:
         self.bad = self.unknown_keys = self.missing = 0
         self.findings: list[Finding] = []
         self.finding_count = 0
+        """Of those for good, also of those that are not kept."""
+        self.passing: list[Finding] = []
+        """What was true of the end at the last look; the next append may have it said for good."""
+
+    @classmethod
+    def restored(cls, direction: Direction, counts: Counts, findings: Iterable[Finding]) -> Self:
+        """The tally with these counts, and findings of both kinds."""
+        tally = cls(direction)
+        for name in Counts.__struct_fields__:
+            setattr(tally, name, getattr(counts, name))
+        tally.findings = [found for found in findings if found not in counts.passing]
+        return tally
+
+    def counts(self) -> Counts:
+        """What `restored` takes."""
+        return Counts(**{name: getattr(self, name) for name in Counts.__struct_fields__})
 
     def add(self, finding: Finding) -> None:
         """Count a finding; the first ones are kept."""
@@ -130,18 +160,20 @@ class Tally:
 
     def verdict(self) -> StreamVerdict:
         """What the counts say."""
-        kinds = {finding.kind for finding in self.findings}
+        findings = [*self.findings, *self.passing]
+        kinds = {finding.kind for finding in findings}
         integrity: IntegrityAnswer = "ok"
         if kinds - COMPLETENESS - UNDECIDED or self.bad:
             integrity = "broken"
         elif self.unknown_keys:
             integrity = "unknown"
         completeness: CompletenessAnswer = "complete"
-        if kinds & COMPLETENESS:
+        if kinds & COMPLETENESS or self.missing:
             completeness = "short"
         elif self.unchained or self.outside or "head-altered" in kinds:
             completeness = "unknown"
-        ordered = sorted(self.findings, key=_place)
+        gone = sum(finding.lines for finding in self.passing if finding.kind in COMPLETENESS)
+        ordered = sorted(findings, key=_place)
         return StreamVerdict(
             direction=self.direction,
             integrity=integrity,
@@ -152,10 +184,10 @@ class Tally:
             outside=self.outside,
             bad=self.bad,
             unknown_keys=self.unknown_keys,
-            missing=self.missing,
+            missing=self.missing + gone,
             first_bad=ordered[0] if ordered else None,
             findings=tuple(ordered),
-            finding_count=self.finding_count,
+            finding_count=self.finding_count + len(self.passing),
         )
 
 
@@ -221,22 +253,27 @@ def head_finding(reader: StreamReader, batch: Batch, *, unknown_keys: bool) -> F
     )
 
 
-def rollback_finding(direction: Direction, remembered: int, n: int, segment: int) -> Finding | None:
-    """What a witness has seen and the chain does not have any more."""
-    if remembered <= n:
+def rollback_finding(reader: StreamReader, witness: Witness, segment: int) -> Finding | None:
+    """What a witness has seen and the chain that `reader` has come to the end of has not: it is
+    shorter, or it was shorter and has grown otherwise."""
+    n, lines = reader.chain_n + 1, witness.n - reader.chain_n
+    if reader.contradicts:
+        n, lines = witness.n, 1
+    if lines <= 0:
         return None
     return Finding(
-        kind="rolled-back", direction=direction, segment=segment, n=n + 1, lines=remembered - n
+        kind="rolled-back", direction=reader.files.direction, segment=segment, n=n, lines=lines
     )
 
 
-def _verify_stream(files: Layout, keyring: Keyring, remembered: int) -> StreamVerdict:
-    tally, reader = Tally(files.direction), StreamReader(files, keyring)
+def _verify_stream(files: Layout, keyring: Keyring, witness: Witness) -> StreamVerdict:
+    tally, reader = Tally(files.direction), StreamReader(files, keyring, witness=witness)
     seen: set[tuple[int, bytes]] = set()
     while True:
         batch = reader.read(BLOCK_BYTES)
         if batch.rewritten:  # it changed while it was read: what was counted is of no use
-            tally, reader = Tally(files.direction), StreamReader(files, keyring)
+            tally = Tally(files.direction)
+            reader = StreamReader(files, keyring, witness=witness)
             seen.clear()
             continue
         for finding in batch.findings:
@@ -252,7 +289,7 @@ def _verify_stream(files: Layout, keyring: Keyring, remembered: int) -> StreamVe
     if batch.short is not None:
         tally.add(batch.short)
     beyond = head_finding(reader, batch, unknown_keys=tally.unknown_keys > 0)
-    back = rollback_finding(files.direction, remembered, reader.chain_n, batch.segment)
+    back = rollback_finding(reader, witness, batch.segment)
     for last in (beyond, back):
         if last is not None:
             tally.add(last)

@@ -33,7 +33,7 @@ from instar_threadline.record.shapes import (
     shown_name,
 )
 from instar_threadline.record.signing import thread_tag
-from instar_threadline.record.verify import StreamVerdict, Tally, Verdict, verdict_of
+from instar_threadline.record.verify import Counts, StreamVerdict, Tally, Verdict, verdict_of
 from instar_threadline.sources.statefiles import Known, StateFiles
 
 PAGE_THREADS = 200
@@ -170,17 +170,14 @@ class Views:
     def integrity(self) -> Verdict:
         """What the index found while it read; `verify` reads everything again."""
         with self._readers.connection() as connection:
-            streams = schema.rows(connection, "SELECT direction, tally FROM streams")
+            streams = dict(schema.rows(connection, "SELECT direction, tally FROM streams"))
             found = schema.rows(connection, "SELECT finding FROM findings")
         findings = [msgspec.json.decode(row[0], type=Finding) for row in found]
-        counts = {direction: msgspec.json.decode(raw) for direction, raw in streams}
         verdicts: list[StreamVerdict] = []
         for direction in DIRECTIONS:
-            tally = Tally(direction)
-            for name, value in counts.get(direction, {}).items():
-                setattr(tally, name, value)
-            tally.findings = [one for one in findings if one.direction == direction]
-            verdicts.append(tally.verdict())
+            counts = msgspec.json.decode(streams.get(direction, b"{}"), type=Counts)
+            mine = [one for one in findings if one.direction == direction]
+            verdicts.append(Tally.restored(direction, counts, mine).verdict())
         return verdict_of(tuple(verdicts))
 
     def _summary(self, row: ThreadFigures, known: Known, missing: Counter[str]) -> ThreadSummary:

@@ -198,18 +198,20 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def project_name(self) -> str:
         """How this agent is called; empty when nothing names it. Raises ConfigError."""
-        return self._top("projectName", _ProjectName).project_name
+        name = self._top("projectName", _ProjectName).project_name
+        return name.encode("utf-8", "replace").decode()  # half a character can be shown nowhere
 
     def token(self) -> str:
         """The bearer token: `INSTAR_AUTH_TOKEN`, else `authToken` in the file, made there when
         missing or blank: nobody is ever let in without one, and an empty token would be no token.
 
         Never anything but text: a token that was moved to a vault and left as an object is refused,
-        because guessing would lock every script out without a word. Raises ConfigError.
+        because guessing would lock every script out without a word; so is one that no header can
+        carry. Raises ConfigError.
         """
         said = self.environ.get(TOKEN_VARIABLE, "").strip()
         if said:
-            return said
+            return _sendable(said, f"the environment variable {TOKEN_VARIABLE}")
         known = self._checked_token(self.values.get("authToken"))
         if known:
             return known
@@ -271,7 +273,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.path}: authToken has to be text, and it is {_kind(value)}; if it was moved "
                 f"elsewhere, set {TOKEN_VARIABLE} to it"
             )
-        return value if value.strip() else ""
+        return _sendable(value.strip(), f"{self.path}: authToken")
+
+
+def _sendable(token: str, origin: str) -> str:
+    """A token as it is. Raises ConfigError for one that would let nobody in: browsers and clients
+    differ in what they make of other letters in a header, and of control characters nothing.
+    """
+    if token.isascii() and token.isprintable():
+        return token
+    raise ConfigError(f"{origin} may hold printable ASCII only, for it travels in a header")
 
 
 def _kind(value: object) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 from typing import ClassVar
 
+from instar_host.store.errors import StoreError
+
 MAX_REASON_CHARS = 500
 
 
@@ -67,7 +69,13 @@ def reason(exc: BaseException) -> str:
         words = str(exc)
     except Exception:  # noqa: BLE001 - a plugin's exception may fail even to speak
         words = "(its message could not be read)"
-    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
-    text = line if isinstance(exc, InstarError) and line else f"{type(exc).__name__}: {line}"
+    line = one_line(words)
+    whole = isinstance(exc, (InstarError, StoreError)) and line  # a sentence already
+    text = line if whole else f"{type(exc).__name__}: {line}"
     text = text.rstrip(": ")
     return text if len(text) <= MAX_REASON_CHARS else text[: MAX_REASON_CHARS - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """`text` as a terminal and JSON can show it: one line, without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

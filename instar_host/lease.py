@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import threading
 import time
 import weakref
@@ -153,9 +154,13 @@ class Lease:
             raise refused(f"{self.path.parent} cannot be created", exc) from None
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            return os.open(self.path, flags, 0o600)
+            fd = os.open(self.path, flags, 0o600)
         except OSError as exc:
             raise refused(f"{self.path} cannot be opened", exc) from None
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        raise InstarError(f"{self.path} is not a regular file; remove it")
 
     def _locked(self, fd: int) -> bool:
         try:

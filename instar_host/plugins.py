@@ -22,7 +22,7 @@ from pluggy import HookImpl
 from instar_host import answers
 from instar_host.config import Config
 from instar_host.discovery import Candidate, Choice, choose, installed
-from instar_host.errors import PluginError, reason
+from instar_host.errors import PluginError, one_line, reason
 from instar_host.hookspecs import PROJECT
 from instar_host.observers import Observers
 from instar_host.patience import Patience
@@ -115,7 +115,8 @@ class Plugins:
 
     def running(self) -> tuple[str, ...]:
         """Names of the plugins that take part, in the order of loading: built-in ones first."""
-        return tuple(s.name for s in self.statuses() if s.state in ("loaded", "waiting"))
+        with self._lock:
+            return tuple(entry.name for entry in self._entries if entry.runs)
 
     def hooks(self) -> tuple[str, ...]:
         """Every hook that the host or a plugin specifies."""
@@ -335,16 +336,20 @@ class _Entry:
 
     def status(self, off: tuple[str, ...]) -> PluginStatus:
         return PluginStatus(
-            name=self.name,
-            distribution=self.candidate.distribution if self.candidate else None,
-            version=self.candidate.version if self.candidate else None,
+            name=one_line(self.name),
+            distribution=_shown(self.candidate and self.candidate.distribution),
+            version=_shown(self.candidate and self.candidate.version),
             state=self.state,
-            error=self.error,
+            error=_shown(self.error),
             hooks=self.hooks,
             errors=self.errors,
             dropped=self.dropped,
             off=off,
         )
+
+
+def _shown(text: str | None) -> str | None:
+    return None if text is None else one_line(text)
 
 
 def _given(name: str, plugin: object) -> Candidate:

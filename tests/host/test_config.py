@@ -227,6 +227,36 @@ def test_a_blank_token_is_no_token_and_one_is_made(state_dir: Path, blank: str |
     assert json.loads(read.path.read_text(encoding="utf-8")) == {"authToken": token}
 
 
+@pytest.mark.parametrize("token", ["a\nb", "a\x01b", "schlüssel", "a€", "\ud800"])
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_a_token_that_no_header_can_carry_is_refused(
+    state_dir: Path, token: str, place: str
+) -> None:
+    """It let nobody in, and every command that asks the running host ended in a defect."""
+    in_file = {"authToken": token} if place == "file" else {}
+    (state_dir / "config.json").write_text(json.dumps(in_file), encoding="utf-8")
+    environ = {"INSTAR_AUTH_TOKEN": token} if place == "environment" else {}
+
+    with pytest.raises(
+        ConfigError, match=r"(authToken|INSTAR_AUTH_TOKEN) may hold printable ASCII"
+    ):
+        Config.load(state_dir, environ).token()
+
+
+def test_space_around_a_token_is_none_of_it(state_dir: Path) -> None:
+    """A line break at its end, as `cat key` leaves it, would let nobody in."""
+    (state_dir / "config.json").write_text(json.dumps({"authToken": " a token\n"}))
+
+    assert Config.load(state_dir, {}).token() == "a token"
+
+
+def test_half_a_character_in_the_name_of_the_project_is_a_question_mark(state_dir: Path) -> None:
+    """The guard compares it with a header, and never fails to."""
+    (state_dir / "config.json").write_text(json.dumps({"projectName": "a\ud800"}))
+
+    assert Config.load(state_dir, {}).project_name == "a?"
+
+
 def test_a_configuration_shows_no_secret(state_dir: Path) -> None:
     """It is part of what every plugin is handed, and plugins print."""
     read = config(state_dir, {"authToken": "hush"}, INSTAR_AUTH_TOKEN="hush")

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import stat
+from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -134,9 +135,10 @@ def test_something_on_the_way_that_is_no_object_is_not_overwritten(path: str) ->
         update(path, ["threadline", "telegramBridge"], lambda _now: {})
 
 
-def test_a_directory_and_a_pipe_are_no_file(path: str) -> None:
-    """Reading them neither hangs nor shows a stack."""
-    os.mkfifo(path)
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_a_directory_and_a_pipe_are_no_file(path: str, make: Callable[[str], None]) -> None:
+    """Reading them neither hangs nor shows a stack, and the sentence names the file."""
+    make(path)
     with pytest.raises(ConfigError, match="is not a regular file"):
         read(path)
 

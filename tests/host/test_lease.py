@@ -238,3 +238,14 @@ def test_what_may_not_be_written_names_the_cure(number: int, kind: type[ConfigEr
     assert type(error) is kind
     assert ("name another with --state-dir" in str(error)) is (kind is ReadOnlyStateDir)
     assert str(error).startswith(f"x cannot be opened: {os.strerror(number)}")
+
+
+def test_a_lease_that_is_no_file_is_refused_before_it_is_taken(state_dir: Path) -> None:
+    """A pipe in its place can be locked and cannot be written: the host stopped with a stack."""
+    os.mkfifo(state_dir / "instar.lock")
+    lease = Lease(state_dir)
+
+    with pytest.raises(InstarError, match="is not a regular file; remove it"):
+        lease.try_acquire()
+    assert not lease.held
+    lease.release()

@@ -176,6 +176,15 @@ def test_a_plugin_that_fails_validation_is_not_half_registered(site: Site, load:
     assert load(enabled=("half",)).collect("instar_ticks", host=None) == []
 
 
+@pytest.mark.parametrize("name", ["a\nb", "\x1b[2J", "\ud800"])
+def test_what_nothing_can_show_is_in_no_status(load: Load, name: str) -> None:
+    """Half a character in a name of the list made `/plugins` an error for everybody."""
+    [missing] = load(enabled=(name,)).statuses()
+
+    assert missing.state == "missing"
+    assert (missing.name + (missing.error or "")).isprintable()
+
+
 def test_one_module_under_two_names_runs_once(site: Site, load: Load) -> None:
     """The second one says so in words, and nothing of the first one is touched."""
     site.install("one", GOOD)

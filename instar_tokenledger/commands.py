@@ -21,11 +21,11 @@ from instar_host.calls import Call
 from instar_host.errors import InstarError, LeaseHeld, reason
 from instar_host.lease import Lease
 from instar_host.records import Terminal
-from instar_host.store.errors import CorruptStore, StoreError, shown
+from instar_host.store.errors import StoreError, shown
 from instar_tokenledger import answers, display, options, pace
 from instar_tokenledger.answers import IDLE_MS
 from instar_tokenledger.errors import BadQuery, LedgerError, NothingFound
-from instar_tokenledger.opening import ledger_path
+from instar_tokenledger.opening import ledger_path, unreadable
 from instar_tokenledger.queries import Json
 from instar_tokenledger.service import TROUBLE, LedgerService, Reading, file_bytes
 from instar_tokenledger.spans import instant_ms, span_ms
@@ -101,9 +101,7 @@ class _Call(Call[LedgerService]):
             with self.service.reading() as reading:
                 yield reading
         except (apsw.Error, OSError, StoreError) as error:
-            words = str(error) if isinstance(error, StoreError) else reason(error)
-            cure = " `instar tokens scan` does both." if isinstance(error, CorruptStore) else ""
-            raise LedgerError(f"The ledger cannot be read: {words}{cure}") from error
+            raise LedgerError(unreadable(self.host.state_dir, error)) from error
 
     def give(self, answer: Json, text: str) -> int:
         """Print the answer as JSON where it was asked for, else as text."""
@@ -264,11 +262,7 @@ def _snapshot(call: _Call) -> int:
     with call.reading() as reading:
         if reading.connection.filename in ("", ":memory:"):
             raise NothingFound("There is no ledger yet; `instar tokens scan` makes one.")
-    reader = call.service.open_reader()
-    try:
-        write_snapshot(reader, target)
-    finally:
-        reader.close()
+    write_snapshot(call.service.open_reader(), call.host.state_dir, target)
     call.say(f"Wrote {shown(target)}, verified.")
     return 0
 

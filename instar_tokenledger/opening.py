@@ -13,6 +13,7 @@ from pathlib import Path
 import apsw
 
 from instar_host.clock import Clock
+from instar_host.errors import reason
 from instar_host.store import backups, diagnosis, soundness, sqlite
 from instar_host.store.errors import BackupFailed, CorruptStore, shown
 from instar_host.store.files import ensure_private_dir
@@ -53,6 +54,20 @@ def open_ledger(state_dir: Path, clock: Clock) -> tuple[apsw.Connection, list[st
         notes.append(str(error))
     notes.append(_replace(path, state_dir, clock))
     return _open(path, clock), notes
+
+
+def unreadable(state_dir: Path, error: BaseException) -> str:
+    """Why the ledger cannot be read, in a sentence, with the command that mends it."""
+    if isinstance(error, CorruptStore):
+        said = f"{error} `instar tokens scan` does both."
+    elif diagnosis.classify(error) in ("corrupt", "not-a-database"):
+        said = (
+            f"{shown(ledger_path(state_dir))} is damaged ({error}). `instar tokens scan` sets it"
+            " aside and restores the newest backup."
+        )
+    else:
+        said = reason(error)
+    return f"The ledger cannot be read: {said}"
 
 
 def doubt(state_dir: Path, error: BaseException) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import apsw
 
@@ -15,15 +16,15 @@ from instar_host.errors import reason
 from instar_host.store import backups, diagnosis
 from instar_host.store.errors import StoreError, shown
 from instar_tokenledger.errors import BadQuery, LedgerError
+from instar_tokenledger.opening import unreadable
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
 
 
-def write_snapshot(reader: apsw.Connection, target: str) -> None:
-    """Write a copy of the ledger of `reader` to `target`. Raises LedgerError; then nothing was
-    replaced.
+def write_snapshot(reader: apsw.Connection, state_dir: Path, target: str) -> None:
+    """Write a copy of the ledger that `reader` reads to `target`; the reader is closed.
+
+    Raises LedgerError; then nothing was replaced.
     """
-    if not target:
-        raise BadQuery("Name the file that the copy goes to.")
     try:
         _require_replaceable(target, reader.filename)
         backups.backup(reader, target)
@@ -35,11 +36,17 @@ def write_snapshot(reader: apsw.Connection, target: str) -> None:
             " is there and yours."
         ) from error
     except apsw.Error as error:
+        if diagnosis.classify(error) == "corrupt":  # nothing else than the ledger is read
+            raise LedgerError(unreadable(state_dir, error)) from error
         raise LedgerError(f"{shown(target)} cannot be written: {reason(error)}") from error
+    finally:
+        reader.close()
 
 
 def _require_replaceable(target: str, ledger: str) -> None:
     """Raises LedgerError unless nothing lies at `target`, or nothing but a copy of a ledger."""
+    if not target:
+        raise BadQuery("Name the file that the copy goes to.")
     try:
         there = os.stat(target, follow_symlinks=False)
     except FileNotFoundError:

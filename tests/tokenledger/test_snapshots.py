@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -60,6 +61,36 @@ def test_a_damaged_ledger_says_which_command_mends_it(home: LedgerHome, shell: S
     assert "`instar tokens scan` does both" in said_so.err
     assert shell("tokens", "scan").code == 0
     assert shell("tokens", "summary").code == 0
+
+
+def test_damage_in_the_middle_is_told_as_damage(home: LedgerHome, shell: Shell) -> None:
+    """What only a question meets is named with the file and the command that mends it."""
+    build(home.claude, seed=40, sessions=12, scale="small")
+    shell("tokens", "scan")
+    whole = Path(home.database).read_bytes()
+    Path(home.database).write_bytes(whole[:8192] + b"\xa5" * (len(whole) - 8192))
+    for words in (("summary",), ("snapshot", str(home.claude / "copy.db"))):
+        told = shell("tokens", *words)
+        assert told.code == 1
+        assert told.err.startswith(f"instar: The ledger cannot be read: {home.database} is damaged")
+        assert told.err.endswith(
+            "`instar tokens scan` sets it aside and restores the newest backup.\n"
+        )
+
+
+@pytest.mark.parametrize("command", ["scan", "summary"])
+def test_what_is_wrong_with_the_file_is_a_sentence(
+    home: LedgerHome, shell: Shell, command: str
+) -> None:
+    """No name of a class stands before what a person is to do."""
+    Path(home.database).parent.mkdir(exist_ok=True)
+    connection = apsw.Connection(str(home.database))
+    connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    told = shell("tokens", command)
+    assert told.code == 1
+    assert re.fullmatch(r"instar: The ledger cannot be (read|written): /.*\n", told.err)
+    assert "another program's database" in told.err
 
 
 def test_a_snapshot_of_nothing_or_to_nowhere(home: LedgerHome, shell: Shell) -> None:

@@ -83,6 +83,10 @@ def _of_run(connection: apsw.Connection, run: Run, bucket: Bucket, zone: tzinfo)
     else:
         begin, end = (number * length - shift for number in whole)
         ends = [(first, begin), (end, last)]
+        if begin < end and start_in(run, begin, bucket, zone) != begin * QUARTER_MS:
+            # The clock went back to this very beginning: the bucket began before the run.
+            ends.append((begin, begin + length))
+            whole = whole[0] + 1, whole[1]
         yield from _of_buckets(connection, run, bucket, whole)
     for begin, end in ends:
         if begin < end:

@@ -1,7 +1,8 @@
 """Sums put into the hours or days of a time zone. Pure; instants are epoch milliseconds.
 
 Every zone in use today is a whole number of quarters from UTC, so a quarter never straddles an
-hour or a day. An hour that the clock shows twice is two buckets.
+hour or a day. An hour that the clock shows twice is two buckets, a day whose first hour it shows
+twice is one.
 """
 
 from __future__ import annotations
@@ -50,10 +51,11 @@ def runs(first: int, last: int, bucket: Bucket, zone: tzinfo) -> list[Run]:
 
 
 def start_in(run: Run, quarter: int, bucket: Bucket, zone: tzinfo) -> int:
-    """Where the bucket of a quarter of `run` begins; by arithmetic, unless the run may have begun
-    inside it."""
+    """Where the bucket of a quarter of `run` begins; by arithmetic, unless it is the first of the
+    run: that may have begun before the clock jumped, even where the clock now shows its beginning
+    once more."""
     start = (quarter + run.shift) // run.length * run.length - run.shift
-    if start >= run.first:
+    if start >= run.first + run.length:
         return start * QUARTER_MS
     return start_of(quarter * QUARTER_MS, bucket, zone)
 

@@ -27,6 +27,7 @@ from tests.tokenledger.homes import EVER
 ZONES = (
     "UTC", "Asia/Kathmandu", "America/New_York", "Australia/Lord_Howe", "Pacific/Chatham",
     "Pacific/Apia", "America/St_Johns", "Africa/Casablanca", "Asia/Tehran", "America/Sao_Paulo",
+    "America/Havana", "Atlantic/Azores", "Antarctica/Casey", "Antarctica/Troll",
 )  # fmt: skip
 CHANGES = (
     1_762_063_200_000,  # 2025-11-02T06:00Z New York falls back
@@ -35,6 +36,9 @@ CHANGES = (
     1_759_591_800_000,  # 2025-10-04T15:30Z Lord Howe springs forward by half an hour
     1_325_239_200_000,  # 2011-12-30T10:00Z Apia leaves a day out
     1_540_695_600_000,  # 2018-10-28T03:00Z Sao Paulo's midnight
+    1_762_059_600_000,  # 2025-11-02T05:00Z Havana's midnight comes a second time
+    1_761_440_400_000,  # 2025-10-26T01:00Z the Azores likewise; Troll falls back by two hours
+    1_678_291_200_000,  # 2023-03-08T16:00Z Casey falls back by three hours, into the day before
 )
 USE = Counters(input=10, output=900)
 instants = st.builds(
@@ -88,6 +92,19 @@ def test_an_hour_that_comes_twice_is_two_buckets() -> None:
     back = 1_762_063_200_000
     rows = rows_at([back - 1, back], "hour", "America/New_York")
     assert [row["start"] for row in rows] == [back - 3_600_000, back]
+
+
+@pytest.mark.parametrize(
+    ("tz", "midnight"),
+    [("America/Havana", 1_762_056_000_000), ("Atlantic/Azores", 1_761_436_800_000)],
+)
+def test_a_day_whose_first_hour_comes_twice_is_one_bucket(tz: str, midnight: int) -> None:
+    """Where clocks go back from one to midnight, the day is 25 hours long and begins once."""
+    hours = [midnight + hour * 3_600_000 for hour in range(25)]
+    rows = rows_at([midnight - 1, *hours, hours[-1] + 3_600_000], "day", tz)
+    assert [(row["start"] - midnight, row["eventCount"]) for row in rows] == [
+        (-86_400_000, 1), (0, 25), (90_000_000, 1),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("tz", ZONES)

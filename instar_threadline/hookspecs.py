@@ -33,7 +33,11 @@ def threadline_redactors(host: HostContext) -> Iterable[Redactor]:  # type: igno
 
 @hookspec
 def threadline_may_mirror(message: Message, thread: Thread) -> bool | None:
-    """A vote on one message. Any False, or an error, is a no; None abstains."""
+    """A vote on one message. Any False, or an error, is a no; None abstains.
+
+    Asked when the message comes into the log, and again, with the redacted text, right before it
+    is sent.
+    """
 
 
 @hookspec(firstresult=True)
@@ -43,4 +47,6 @@ def threadline_topic_title(thread: Thread) -> str | None:
 
 @hookspec
 def threadline_mirrored(event: Mirrored) -> None:
-    """A message was delivered to a sink, or given up. Observers only, after the fact."""
+    """A message was delivered to Telegram or a sink, or given up. Observers only, after the
+    fact.
+    """

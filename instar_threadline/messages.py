@@ -127,5 +127,5 @@ class Thread(Record, frozen=True, kw_only=True):
     counterparty: str
     counterparty_name: str = ""
     subject: str = ""
-    """The opening words of its first message; empty when that has no text."""
-    message_count: int = 0
+    """Opening words: for a title of the message that opens the topic, redacted; for a vote of the
+    message that is voted on; empty for a sink."""

@@ -40,6 +40,10 @@ EXIT_BROKEN_PIPE = 141
 OpenHost = Callable[["StateDir"], HostContext]
 
 
+class _PluginDefect(Exception):  # noqa: N818 - says whose command it was; the cause is its own
+    """A command that another plugin brought failed."""
+
+
 def main(
     argv: Sequence[str] | None = None,
     environ: Mapping[str, str] | None = None,
@@ -168,7 +172,23 @@ def _run_command(
         return EXIT_USAGE
     command, arguments, overrides = line.parse(argv)
     changed = msgspec.structs.replace(host, config=host.config.with_overrides(overrides))
-    return command.run(arguments, changed, terminal)
+    try:
+        return command.run(arguments, changed, terminal)
+    except (InstarError, StoreError, OSError):
+        raise
+    except Exception as exc:  # told apart here, where it is known whose command it is
+        owner = line.owner(command.name)
+        if _is_ours(owner, host):
+            raise
+        raise _PluginDefect(f"the command {command.name} of the plugin {owner} failed") from exc
+
+
+def _is_ours(owner: str, host: HostContext) -> bool:
+    from instar_host.commands import PROGRAM
+    from instar_host.version import OUR_DISTRIBUTION
+
+    distributions = {status.name: status.distribution for status in host.plugins.statuses()}
+    return owner == PROGRAM or distributions.get(owner) == OUR_DISTRIBUTION
 
 
 def _unknown(name: str, line: CommandLine, host: HostContext) -> str:
@@ -191,14 +211,15 @@ def _trouble(exc: OSError) -> str:
 
 
 def _defect(exc: Exception, environ: Mapping[str, str], terminal: Terminal) -> int:
-    if environ.get(DEBUG_VARIABLE) == "1":
-        traceback.print_exception(exc, file=terminal.err)
-    where = _last_frame(exc)
-    hint = "" if environ.get(DEBUG_VARIABLE) == "1" else f"; {DEBUG_VARIABLE}=1 shows where"
-    print(
-        f"instar: this should not happen: {reason(exc)} ({where}); please report this line{hint}",
-        file=terminal.err,
-    )
+    said, report, cause = "this should not happen", "; please report this line", exc
+    if isinstance(exc, _PluginDefect) and isinstance(exc.__cause__, Exception):
+        said, report, cause = str(exc), "", exc.__cause__
+    asked = environ.get(DEBUG_VARIABLE) == "1"
+    if asked:
+        traceback.print_exception(cause, file=terminal.err)
+    hint = "" if asked else f"; {DEBUG_VARIABLE}=1 shows where"
+    where = _last_frame(cause)
+    print(f"instar: {said}: {reason(cause)} ({where}){report}{hint}", file=terminal.err)
     return EXIT_DEFECT
 
 

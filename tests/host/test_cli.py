@@ -230,7 +230,7 @@ def test_how_a_command_ends(call: Call, fault: BaseException, code: int, err: st
 
 
 def test_a_defect_is_one_line_and_a_traceback_only_when_asked(call: Call) -> None:
-    """The line says what to report; INSTAR_DEBUG=1 adds the stack."""
+    """The line names the plugin whose command it was; INSTAR_DEBUG=1 adds the stack."""
     plugins = {"greets": Greets(ZeroDivisionError("by nothing"))}
 
     said = call("greet", plugins=plugins)
@@ -238,7 +238,9 @@ def test_a_defect_is_one_line_and_a_traceback_only_when_asked(call: Call) -> Non
 
     assert said.code == asked.code == 70
     assert said.err.count("\n") == 1
+    assert "the command greet of the plugin greets failed: ZeroDivisionError" in said.err
     assert "ZeroDivisionError: by nothing (test_cli.py:" in said.err
+    assert "report" not in said.err  # to us: it is not ours
     assert "Traceback" in asked.err
 
 

@@ -24,8 +24,8 @@ from instar_threadline.terminal import clean
 
 MAX_WAIT_STEP_S = 5.0
 BAR_COLUMNS = 24
-PLANNED_WITHIN_S = 60.0
-"""Planning reads the whole log."""
+PLANNED_WITHIN_S = 900.0
+"""Planning reads the whole log, and draws every message of it: minutes for a million."""
 
 
 def configure(child: argparse.ArgumentParser) -> None:
@@ -57,6 +57,11 @@ def run(call: Call) -> int:
                 return 1
             answer = _ask_backfill(call, sender, asked)
             call.say(f"{answer.queued} messages are queued.")
+            if answer.left:
+                call.say(
+                    f"{answer.left} more find no room in the queue now: give this command again"
+                    " when these are posted."
+                )
         return _follow(call, sender)
 
 

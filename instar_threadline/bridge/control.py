@@ -6,7 +6,8 @@ and says how much it did. The routes and the commands are two doors to the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct
@@ -15,13 +16,15 @@ from msgspec.structs import replace
 from instar_host.errors import InstarError, UsageError
 from instar_threadline.bridge import backfill, mutes
 from instar_threadline.bridge.assembly import CHAT_TARGET, SEND_TICK, Bridge
-from instar_threadline.bridge.backfill import Known, Ledger, Plan, ThreadPlan
+from instar_threadline.bridge.backfill import Ledger
 from instar_threadline.bridge.bindings import FILE as BINDINGS_FILE
-from instar_threadline.bridge.feed import LogFeed, MessageFeed
+from instar_threadline.bridge.feed import LogFeed, LogLines, MessageFeed
+from instar_threadline.bridge.history import History, State
 from instar_threadline.bridge.intake import Admission, Admitted, Intake
+from instar_threadline.bridge.planning import Plan, Planner, ThreadPlan, banner_key
 from instar_threadline.bridge.redact import redact
 from instar_threadline.bridge.render import Layout
-from instar_threadline.bridge.rows import Row, key_of
+from instar_threadline.bridge.rows import Row, identity_key, key_of
 from instar_threadline.bridge.schema import HUB_LANE
 from instar_threadline.bridge.target import GROUP_PACE
 from instar_threadline.bridge.topics import HUB_THREAD, Binding
@@ -30,7 +33,6 @@ from instar_threadline.record.lines import instant_ms
 
 BATCH = 200
 """Messages that are queued in one transaction."""
-MAX_SHOWN_THREADS = 100
 
 
 class BackfillRequest(
@@ -73,6 +75,8 @@ class BackfillAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
     missing: tuple[str, ...] = ()
     skipped_unbound: int = 0
     queued: int = 0
+    left: int = 0
+    """New ones that found no room in the queue: they are queued when this is asked for again."""
     dry_run: bool = False
 
 
@@ -137,18 +141,23 @@ class Control:
     def fill(self, request: BackfillRequest) -> BackfillAnswer:
         """Plan, and unless it is a dry run queue, the history of threads. Raises InstarError."""
         ledger = backfill.read_ledger(self._bridge.host.state_dir / backfill.LEDGER_FILE)
-        plan = self._plan(request, ledger)
-        queued = 0
-        if not request.dry_run:
+        with LogLines(self._bridge.host.state_dir) as lines, History(lines.at) as history:
+            self._collect(history, request, ledger)
+            planner = self._planner(request, ledger)
+            plan = planner.plan(history, tuple(dict.fromkeys(request.threads)))
+            if request.dry_run:
+                return _shown(plan, 0, 0, dry_run=True)
             require_no_damage(self._bridge)
-            self._adopt(ledger)
-            for thread in plan.threads:
-                queued += self._queue(thread)
-            self._wake()
-        return _shown(plan, queued, dry_run=request.dry_run)
+            self._adopt(ledger, planner.agents(history))
+            queued = left = 0
+            for thread in planner.threads(history):
+                done = self._queue(history, thread)
+                queued, left = queued + done[0], left + done[1]
+        self._wake()
+        return _shown(plan, queued, left, dry_run=False)
 
-    def _plan(self, request: BackfillRequest, ledger: Ledger) -> Plan:
-        parts = self._bridge.open()
+    def _collect(self, history: History, request: BackfillRequest, ledger: Ledger) -> None:
+        """Note every message of the threads that are wanted, and whether it is new."""
         since_ms = None
         if request.since:
             since_ms = instant_ms(request.since)
@@ -156,26 +165,41 @@ class Control:
                 raise UsageError(
                     "since has to be an ISO 8601 instant, such as 2026-05-01T00:00:00Z"
                 )
-        seeded = backfill.seed_messages(request.seed, "seed") if request.seed is not None else []
+        seed = backfill.seed_messages(request.seed, "seed") if request.seed is not None else []
+        seeded = backfill.Seeded(seed)
         wanted = frozenset(request.threads)
-        feed = LogFeed(self._bridge.host.state_dir, self._bridge.keyring)
-        logged = [m for m in _everything(feed) if not wanted or m.thread_id in wanted]
-        return backfill.make_plan(
-            backfill.merge(logged, seeded),
-            known=Known(
-                has_message=lambda key: parts.outbox.is_known(CHAT_TARGET, key),
-                has_topic=lambda thread: _is_bound(parts.topics.find(CHAT_TARGET, thread)),
-            ),
+        outbox = self._bridge.open().outbox
+
+        def add(message: Message) -> None:
+            if wanted and message.thread_id not in wanted:
+                return
+            state: State = "new"
+            if outbox.is_known(CHAT_TARGET, identity_key(message.identity)):
+                state = "known"
+            elif backfill.ledger_key(message) in ledger.posted.get(message.thread_id, ()):
+                state = "posted"
+            elif since_ms is not None and (message.timestamp_ms or 0) < since_ms:
+                state = "known"
+            history.add(message, state)
+
+        for message in _everything(LogFeed(self._bridge.host.state_dir, self._bridge.keyring)):
+            seeded.seen(message)
+            add(message)
+        for message in seeded.left():
+            add(message)
+
+    def _planner(self, request: BackfillRequest, ledger: Ledger) -> Planner:
+        topics = self._bridge.open().topics
+        return Planner(
+            has_topic=lambda thread: _is_bound(topics.find(CHAT_TARGET, thread)),
             ledger=ledger,
             layout=Layout(now_ms=self._bridge.host.clock.now_ms(), zone=self._bridge.zone),
             local_name=self._bridge.agent(),
-            only=tuple(dict.fromkeys(request.threads)),
-            since_ms=since_ms,
             create=request.create,
         )
 
-    def _adopt(self, ledger: Ledger) -> None:
-        """Topics that only the original's ledger knows become bindings."""
+    def _adopt(self, ledger: Ledger, agents: Mapping[str, str]) -> None:
+        """Topics that only the original's ledger knows become bindings, of whom the log names."""
         parts = self._bridge.open()
         now_ms = self._bridge.host.clock.now_ms()
         for thread_id, (topic_id, name) in ledger.topics.items():
@@ -185,22 +209,29 @@ class Control:
                     thread_id=thread_id,
                     state="open",
                     name=name,
-                    agent="",
+                    agent=agents.get(thread_id, ""),
                     created_at_ms=now_ms,
                     last_message_at_ms=now_ms,
                     topic_id=topic_id,
                 )
             )
 
-    def _queue(self, plan: ThreadPlan) -> int:
-        """Queue one thread's history: posted ones are noted, the banner comes first, once."""
+    def _queue(self, history: History, plan: ThreadPlan) -> tuple[int, int]:
+        """Queue one thread's history: posted ones are noted, the banner comes first, once. How
+        many messages were queued, and how many are left for another time: a full queue lets go of
+        its oldest, and these are none to let go of.
+        """
         parts = self._bridge.open()
         rules = parts.intake.rules()
-        parts.intake.note_posted(plan.posted, CHAT_TARGET)
-        queued = 0
+        for posted in _in_batches(history.messages(plan.history, "posted"), BATCH):
+            parts.intake.note_posted(posted, CHAT_TARGET)
+        queued = seen = 0
         opening: Admitted | None = None
-        for start in range(0, len(plan.messages), BATCH):
-            batch = plan.messages[start : start + BATCH]
+        size = min(BATCH, max(parts.outbox.limits.rows // 4, 1))
+        for batch in _in_batches(history.messages(plan.history, "new"), size):
+            if not parts.outbox.has_room(CHAT_TARGET, len(batch)):
+                return queued, plan.history.new - seen
+            seen += len(batch)
             admission = parts.intake.admit(batch, rules, asked_for=True)
             banner = opening is None
             opening = opening or _opening(plan, admission, parts.intake)
@@ -208,11 +239,11 @@ class Control:
                 if banner and opening is not None:
                     lane = parts.intake.place(opening, asked_for=True)
                     parts.outbox.add([self._banner(plan, lane)])
-                queued += parts.intake.enqueue(admission, history=True)
-        return queued
+                queued += parts.intake.enqueue(admission, history=True)[CHAT_TARGET]
+        return queued, 0
 
     def _banner(self, plan: ThreadPlan, lane: str) -> Row:
-        key = backfill.banner_key(plan.thread_id)
+        key = banner_key(plan.thread_id)
         words = redact(plan.banner_text).text
         row = _note(key, lane, plan.thread_id, words, self._bridge.host.clock.now_ms())
         return replace(row, fingerprint=plan.agent)
@@ -249,6 +280,11 @@ def _everything(feed: MessageFeed) -> Iterator[Message]:
         mark = batch.mark
 
 
+def _in_batches(messages: Iterator[Message], size: int) -> Iterator[list[Message]]:
+    while batch := list(islice(messages, size)):
+        yield batch
+
+
 def _is_bound(binding: Binding | None) -> bool:
     return binding is not None and binding.state in ("open", "reserved", "hub")
 
@@ -269,26 +305,27 @@ def _note(key: bytes, lane: str, thread_id: str, words: str, now_ms: int) -> Row
     )
 
 
-def _shown(plan: Plan, queued: int, *, dry_run: bool) -> BackfillAnswer:
+def _shown(plan: Plan, queued: int, left: int, *, dry_run: bool) -> BackfillAnswer:
     return BackfillAnswer(
         messages=plan.messages,
         operations=plan.operations,
         seconds=plan.seconds(GROUP_PACE),
-        topics=sum(thread.opens_topic for thread in plan.threads),
+        topics=plan.topics,
         threads=tuple(
             ThreadShown(
                 thread_id=thread.thread_id,
                 agent=thread.agent,
                 agent_name=thread.agent_name,
-                messages=len(thread.messages),
+                messages=thread.history.new,
                 known=thread.known,
                 opens_topic=thread.opens_topic,
                 operations=thread.operations,
             )
-            for thread in plan.threads[:MAX_SHOWN_THREADS]
+            for thread in plan.threads
         ),
         missing=plan.missing,
         skipped_unbound=plan.skipped_unbound,
         queued=queued,
+        left=left,
         dry_run=dry_run,
     )

@@ -8,20 +8,24 @@ goes on at its end, and the event is counted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 from msgspec import Struct
 
-from instar_threadline.messages import DIRECTIONS, Direction, Message, Position
+from instar_host.store.files import open_regular
+from instar_threadline.messages import DIRECTIONS, Direction, Integrity, Message, Position
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.layout import layout
 from instar_threadline.record.lines import Line, integrity_of, message_of, read_line
 from instar_threadline.record.reader import Batch, Place, StreamReader
 
 STEP_BYTES = 256 * 1024
+MAX_OPEN_FILES = 16
+"""Files of the log that are held open to read single lines."""
 
 
 class FeedBatch(Struct, frozen=True, kw_only=True):
@@ -124,6 +128,53 @@ class LogFeed:
             )
             found.append(message_of(direction, line, integrity, position))
         return found
+
+
+class LogLines:
+    """Messages of the log at places that were read before. One thread at a time."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._open: dict[tuple[Direction, int], int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def at(self, position: Position, integrity: Integrity) -> Message | None:
+        """The message there, as credible as it was found to be; None when there is none any more:
+        the log was rewritten. Raises OSError or StoreError.
+        """
+        descriptor = self._file(position.direction, position.segment)
+        if descriptor is None:
+            return None
+        line = read_line(os.pread(descriptor, position.length, position.offset))
+        if not isinstance(line, Line):
+            return None
+        return message_of(position.direction, line, integrity, position)
+
+    def _file(self, direction: Direction, segment: int) -> int | None:
+        """A file keeps its descriptor when it is rotated meanwhile."""
+        known = self._open.get((direction, segment))
+        if known is not None:
+            return known
+        if len(self._open) >= MAX_OPEN_FILES:
+            os.close(self._open.pop(next(iter(self._open))))
+        files = layout(self._state_dir, direction)
+        number = segment if segment in files.rotated() else None
+        try:
+            descriptor = open_regular(files.log(number))
+        except FileNotFoundError:
+            return None
+        self._open[direction, segment] = descriptor
+        return descriptor
 
 
 def _merged(first: list[Message], second: list[Message]) -> Iterator[Message]:

@@ -62,7 +62,7 @@ def shorten(text: str, limit: int) -> str:
 
 def utf16_length(text: str) -> int:
     """Length in UTF-16 units, the unit of Telegram's entity offsets."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _extends(character: str) -> bool:

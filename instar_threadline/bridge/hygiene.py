@@ -71,6 +71,8 @@ def clean_name(name: str, limit: int = NAME_CODE_POINTS) -> str:
     """A peer's name on one line, without invisible characters, arrows or our own marks; may be
     empty.
     """
+    if name.isascii() and name.isprintable():  # most names, and all fingerprints
+        return " ".join(name.split())[:limit].rstrip()
     composed = unicodedata.normalize("NFC", _SURROGATES.sub("", name)).translate(_FORGING)
     kept: list[str] = []
     marks = 0

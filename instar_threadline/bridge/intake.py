@@ -156,16 +156,16 @@ class Intake:
                 admitted.append(one)
         return Admission(messages=tuple(admitted), counts=counts)
 
-    def enqueue(self, admission: Admission, *, history: bool = False) -> int:
-        """Place and queue; how many were new. Joins the caller's transaction."""
-        rows: list[Row] = []
+    def enqueue(self, admission: Admission, *, history: bool = False) -> Mapping[str, int]:
+        """Place and queue; how many were new for each target. Joins the caller's transaction."""
+        rows: dict[str, list[Row]] = {target.name: [] for target in self._audiences}
         with self._outbox.transaction():
             for one in admission.messages:
                 key = identity_key(one.message.identity)
                 if not self._outbox.is_known(one.target.name, key):
                     lane = self.place(one, asked_for=history)
-                    rows.append(self._row(one, lane, key, history=history))
-            added = self._outbox.add(rows)
+                    rows[one.target.name].append(self._row(one, lane, key, history=history))
+            added = {target: self._outbox.add(mine) for target, mine in rows.items()}
             for (target, name), number in admission.counts.items():
                 self._outbox.count(target, name, number)
         return added

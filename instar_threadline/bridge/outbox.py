@@ -166,6 +166,12 @@ class Outbox:
             ).fetchall()
         return msgspec.convert(found[0], tuple[int, int]) if found else (0, 0)
 
+    def has_room(self, target: str, how_many: int) -> bool:
+        """False when so many more would leave less than a tenth of the queue for live messages."""
+        waiting, size = self.waiting(target)
+        fits = waiting + how_many <= max(self.limits.rows * 9 // 10, 1)
+        return fits and size <= self.limits.bytes * 9 // 10
+
     def served(self, target: str, lane: str) -> None:
         """Send the lane to the end of the line."""
         with self.transaction() as db:

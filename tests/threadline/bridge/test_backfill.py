@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import pytest
 
 from instar_host.errors import InstarError, UsageError
 from instar_threadline.bridge import backfill
-from instar_threadline.bridge.backfill import Known, Ledger, Plan
+from instar_threadline.bridge.backfill import Ledger
+from instar_threadline.bridge.history import History, State, ThreadHistory
+from instar_threadline.bridge.planning import Planner
 from instar_threadline.bridge.render import Layout, topic_name
-from instar_threadline.bridge.rows import identity_key
 from instar_threadline.bridge.target import GROUP_PACE
 from instar_threadline.messages import Message
+from tests.threadline.bridge.fake_bot_api import BotApi, FakeTopic
+from tests.threadline.bridge.stage import MakeStage
 from tests.threadline.bridge.world import OPEN, TARGET, World
 
 pytest_plugins = ["instar_host.testing"]
@@ -40,17 +44,27 @@ def message(text: str = "hi", **changes: Any) -> Message:
     return Message(**fields)
 
 
-def plan(messages: list[Message], known: set[bytes] | None = None, **changes: Any) -> Plan:
-    asked: dict[str, Any] = {
-        "known": Known(
-            has_message=lambda key: key in (known or set()), has_topic=lambda _thread: False
-        ),
-        "ledger": NO_LEDGER,
-        "layout": LAYOUT,
-        "local_name": "echo",
-        **changes,
-    }
-    return backfill.make_plan(messages, **asked)
+def past(*messages: Message, known: Sequence[Message] = ()) -> History:
+    """A history of messages that are all new but for those that are known."""
+    history = History(lambda _position, _integrity: None)
+    for one in messages:
+        history.add(one, "known" if one in known else "new")
+    return history
+
+
+def planner(ledger: Ledger = NO_LEDGER, *, create: bool = True) -> Planner:
+    return Planner(
+        has_topic=lambda _thread: False,
+        ledger=ledger,
+        layout=LAYOUT,
+        local_name="echo",
+        create=create,
+    )
+
+
+def texts(history: History, state: State = "new") -> list[str]:
+    (thread,) = history.threads()
+    return [found.text for found in history.messages(thread, state)]
 
 
 def test_d4_1_to_4_topic_names() -> None:
@@ -69,28 +83,30 @@ def test_d4_5_and_6_chunks() -> None:
 
 def test_d4_7_to_9_grouping() -> None:
     """D4-7, D4-8, D4-9: by thread and time; nothing without a thread."""
-    assert backfill.group_by_thread([]) == {}
-    rows = [
+    assert list(past().threads()) == []
+    history = past(
         message("i1", timestamp_ms=2),
         message("o1", direction="out", timestamp_ms=3),
         message("s1", timestamp_ms=1),
         message("nowhere", thread_id=""),
-    ]
-    groups = backfill.group_by_thread(rows)
-    assert [(m.text, m.direction) for m in groups["t1"]] == [
-        ("s1", "in"),
-        ("i1", "in"),
-        ("o1", "out"),
-    ]
-    assert list(groups) == ["t1"]
+    )
+    assert texts(history) == ["s1", "i1", "o1"]
+    (thread,) = history.threads()
+    assert (thread.thread_id, thread.total, thread.inbound) == ("t1", 3, 2)
 
 
 def test_d4_10_to_12_the_counterparty() -> None:
     """D4-10, D4-11, D4-12: the first sender, else the first recipient, else unknown."""
     out = message("o", direction="out", counterparty="fp-out", counterparty_name="Out")
-    assert backfill.counterparty_of([out, message()]) == ("fp-dawn", "Dawn")
-    assert backfill.counterparty_of([out]) == ("fp-out", "Out")
-    assert backfill.counterparty_of([]) == ("(unknown)", "(unknown)")
+    for messages, expected in (
+        ((out, message()), ("fp-dawn", "Dawn")),
+        ((out,), ("fp-out", "Out")),
+    ):
+        history = past(*messages)
+        (thread,) = history.threads()
+        assert history.counterparty(thread) == expected
+    lost = ThreadHistory(number=9, thread_id="t9", total=0, inbound=0, new=0, posted=0)
+    assert past().counterparty(lost) == ("(unknown)", "(unknown)")
 
 
 def test_d4_13_and_14_keys_of_the_ledger() -> None:
@@ -99,22 +115,45 @@ def test_d4_13_and_14_keys_of_the_ledger() -> None:
     assert (
         backfill.ledger_key(message("hello world", id="")) == "in:2026-04-28T12:00:00Z:hello world"
     )
+    faces = message("\U0001f600" * 40, id="")
+    assert backfill.ledger_key(faces).endswith("Z:" + "\U0001f600" * 16), "units of UTF-16"
 
 
-def test_c_79_what_was_posted_live_is_not_posted_again() -> None:
+def test_c_79_what_was_posted_live_is_not_posted_again(make_stage: MakeStage, api: BotApi) -> None:
     """C-79: the keys are those of live traffic."""
-    old, new = message("old"), message("new")
-    (thread,) = plan([old, new], {identity_key(old.identity)}).threads
-    assert [m.text for m in thread.messages] == ["new"]
+    stage = make_stage()
+    stage.say("live")
+    stage.work()
+    stage.plugin.service(stage.host).bridge_settings.update({"enabled": False})
+    stage.say("while off")
+    stage.work(1)
+    answer = stage.call("POST", "/threadline/bridge/backfill", {})
+    assert (answer["messages"], answer["threads"][0]["known"]) == (1, 1)
+    stage.work()
+    shown = "\n".join(one.text for one in api.group.messages)
+    assert (shown.count("live"), shown.count("while off")) == (1, 1)
 
 
-def test_the_originals_ledger_counts_as_posted() -> None:
-    """What the original posted is not posted again, and its topic is used."""
-    ledger = Ledger(posted={"t1": frozenset({"id-old"})}, topics={"t1": (7, "x")})
-    (thread,) = plan([message("old"), message("new")], ledger=ledger).threads
-    assert [m.text for m in thread.messages] == ["new"]
-    assert [m.text for m in thread.posted] == ["old"]
-    assert not thread.opens_topic
+def test_the_originals_ledger_counts_as_posted(
+    make_stage: MakeStage, state_dir: Path, api: BotApi
+) -> None:
+    """What the original posted is not posted again, its topic is used, also by its own agent."""
+    stage = make_stage(config={"projectName": "echo", "threadline": {"telegramBridge": {}}})
+    stage.say("old", id="id-old")
+    stage.say("new")
+    stage.work(1)
+    entry = {"topicId": 7, "topicName": "half a \ud83d", "posted": ["id-old"]}
+    ledger = {"threads": {"t1": entry, "half \ud83d": entry, "huge": {"topicId": 1 << 70}}}
+    (state_dir / backfill.LEDGER_FILE).write_text(json.dumps(ledger))
+    api.group.topics[7] = FakeTopic(id=7, name="x", color=0)
+    answer = stage.call("POST", "/threadline/bridge/backfill", {})
+    assert (answer["messages"], answer["topics"], answer["queued"]) == (1, 0, 1)
+    stage.plugin.service(stage.host).bridge_settings.update({"enabled": True})
+    stage.say("live, of the agent whose topic it is")
+    stage.work()
+    shown = "\n".join(api.texts(7))
+    assert "old" not in shown
+    assert ("new" in shown, "live, of" in shown) == (True, True)
 
 
 def test_c_81_seed_rows_without_ids_are_told_apart(tmp_path: Path) -> None:
@@ -133,7 +172,11 @@ def test_c_81_seed_copies_of_logged_messages_are_left_out() -> None:
     logged = message("hello")
     copy = message("hello", id="seed-x")
     other = message("other", id="seed-y")
-    assert backfill.merge([logged], [copy, other]) == [logged, other]
+    again = message("other words", id="seed-z")
+    seeded = backfill.Seeded([copy, other, again])
+    seeded.seen(logged)
+    seeded.seen(message("said otherwise", id="seed-z"))
+    assert seeded.left() == [other]
 
 
 @pytest.mark.parametrize("seed", ["null", "{", "{}", "[null]", '[{"threadId": "t"}]', "[1]"])
@@ -157,26 +200,26 @@ def test_c_77_a_broken_ledger_is_not_taken_for_empty(tmp_path: Path, content: st
 def test_c_82_the_time_is_told_honestly() -> None:
     """C-82: so many operations at the pace of a backfill, not at 240 a minute."""
     messages = [message("x" * 3500 + str(n), id=str(n)) for n in range(140)]
-    asked = plan(messages)
+    asked = planner().plan(past(*messages))
     assert asked.operations == 141
     assert 600 < asked.seconds(GROUP_PACE) < 610
 
 
 def test_no_create_leaves_out_threads_without_a_topic() -> None:
     """`--no-create` opens nothing."""
-    asked = plan([message()], create=False)
+    asked = planner(create=False).plan(past(message()))
     assert (asked.threads, asked.skipped_unbound) == ((), 1)
 
 
 def test_asked_threads_without_messages_are_named() -> None:
     """A misspelt thread id is not silently nothing."""
-    assert plan([message()], only=["t1", "t9"]).missing == ("t9",)
+    assert planner().plan(past(message()), ["t1", "t9"]).missing == ("t9",)
 
 
 def fill(world: World, messages: list[Message]) -> int:
     """What the action does, on a world."""
     admitted = world.intake.admit(messages, world.intake.rules(), asked_for=True)
-    return world.intake.enqueue(admitted, history=True)
+    return world.intake.enqueue(admitted, history=True)[TARGET]
 
 
 def test_c_40_a_backfill_arrives_in_its_threads_topic(world: World) -> None:

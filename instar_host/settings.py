@@ -28,6 +28,7 @@ from instar_host.errors import ConfigError
 T = TypeVar("T")
 
 _PLACE = re.compile(r" - at `\$(?P<path>.*)`$", re.DOTALL)
+_ABSENT = re.compile(r"Object missing required field `([^`]+)`")
 _FIRST_KEY = re.compile(r"^\.([^.\[]+)")
 
 
@@ -252,6 +253,9 @@ def _unknown_key(
 
 def _explained(exc: msgspec.ValidationError, stack: list[Layer], settings: type) -> ConfigError:
     """The error of the library in our words: origin, key path, what is wrong, what is allowed."""
+    absent = _ABSENT.fullmatch(str(exc))
+    if absent is not None:  # no layer has it: the file is where people write
+        return ConfigError(_absent(absent[1], stack[min(1, len(stack) - 1)], settings))
     match = _PLACE.search(str(exc))
     path = match["path"] if match else ""
     words = str(exc)[: match.start()] if match else str(exc)
@@ -263,6 +267,12 @@ def _explained(exc: msgspec.ValidationError, stack: list[Layer], settings: type)
     where = (layer.prefix + path.removeprefix(".")).rstrip(".") or "the section"
     words = words.replace("`", "")
     return ConfigError(f"{layer.origin}: {where}: {words[:1].lower()}{words[1:]}{hint}")
+
+
+def _absent(key: str, layer: Layer, settings: type) -> str:
+    doc = next((doc for doc in describe(settings) if doc.key == key), None)
+    hint = "" if doc is None else f"; {key} has to be {doc.allowed}{_about(doc)}"
+    return f"{layer.origin}: {layer.prefix}{key} is missing{hint}"
 
 
 def _about(doc: FieldDoc) -> str:

@@ -134,6 +134,17 @@ def test_a_third_party_plugin_has_settings_of_its_own(state_dir: Path) -> None:
         config(state_dir, {"plugins": {"settings": {"a.b": 1}}}).plugin_settings("a.b", Inner)
 
 
+class Needy(Settings, frozen=True, kw_only=True):
+    folder: Annotated[str, msgspec.Meta(description="where it lies")]
+
+
+def test_a_setting_that_has_to_be_given_is_asked_for_where_people_write(state_dir: Path) -> None:
+    """The command line was blamed for what nobody had written into the file."""
+    said = r"config\.json: plugins\.settings\.a\.folder is missing; folder has to be text \(where"
+    with pytest.raises(ConfigError, match=said):
+        config(state_dir).plugin_settings("a", Needy)
+
+
 def test_port_and_project_name(state_dir: Path) -> None:
     """The original's own keys."""
     assert (config(state_dir).port, config(state_dir).project_name) == (4042, "")

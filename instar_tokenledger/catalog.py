@@ -22,6 +22,8 @@ DAY_MS = 24 * HOUR_MS
 HOT_FILES = 1_000
 """So many of the files that changed last are looked at more often than the rest."""
 NOBODY = -1
+UNSEEN = -1
+"""The stamp of a file that was another when it was read than when it was looked at."""
 ROWS_AT_A_TIME = 512
 """Room in the columns is made for so many files at once."""
 
@@ -62,6 +64,7 @@ class Catalog:
         """Their paths, each with its closing slash."""
         self._first = array("i")
         self._next = array("i")
+        self._before = array("i")
         self._read = array("q")
         self._size = array("q")
         self._done = array("q")
@@ -99,7 +102,10 @@ class Catalog:
         row = self._free.pop() if self._free else self._new_rows()
         self.names[row] = name
         self.folder[row] = folder
-        self._next[row], self._first[folder] = self._first[folder], row
+        following = self._next[row] = self._first[folder]
+        if following >= 0:
+            self._before[following] = row
+        self._before[row], self._first[folder] = NOBODY, row
         self.stamp[row] = self._size[row] = self._mtime_ms[row] = 0
         self._read[row] = self._done[row] = self._flags[row] = 0
         self.state[row] = QUIET
@@ -111,9 +117,13 @@ class Catalog:
     ) -> None:
         """Files that the ledger has read of, each with its stamp and size when it was read: column
         by column, because a start meets all of them."""
-        count, first, following = len(names), self._first, self._next
+        count, first, following, before = len(names), self._first, self._next, self._before
+        before.frombytes(b"\xff" * (before.itemsize * count))  # NOBODY
         for row, folder in enumerate(folders, len(self.names)):
-            following.append(first[folder])
+            after = first[folder]
+            following.append(after)
+            if after >= 0:
+                before[after] = row
             first[folder] = row
         self.names += names
         self.folder += folders
@@ -129,13 +139,13 @@ class Catalog:
         """Forget a file; its path if the ledger knows it."""
         path = self.path(row) if self._flags[row] & _KNOWN else None
         self._leave(row)
-        folder, link = self.folder[row], self._first[self.folder[row]]
-        if link == row:
-            self._first[folder] = self._next[row]
+        before, following = self._before[row], self._next[row]
+        if before >= 0:
+            self._next[before] = following
         else:
-            while self._next[link] != row:
-                link = self._next[link]
-            self._next[link] = self._next[row]
+            self._first[self.folder[row]] = following
+        if following >= 0:
+            self._before[following] = before
         self.names[row], self.state[row] = None, QUIET
         self._hot.pop(row, None)
         self._line.pop(row, None)
@@ -149,6 +159,11 @@ class Catalog:
             following = self._next[row]
             yield row
             row = following
+
+    def row_of(self, folder: int, name: bytes) -> int | None:
+        """The number of a file by its name; None where there is none."""
+        names = self.names
+        return next((row for row in self.files_of(folder) if names[row] == name), None)
 
     def path(self, row: int) -> bytes:
         """The absolute path of a file."""
@@ -267,6 +282,12 @@ class Catalog:
         """How far it has been read."""
         return self._done[row]
 
+    def opened(self, row: int, stamp: int) -> None:
+        """What is read of it has this stamp. Where a look saw another, the next one has to see
+        this one: a file that is swapped for the time of its reading may come back as it was."""
+        if stamp != self.stamp[row]:
+            self.stamp[row] = UNSEEN
+
     def finished(self, row: int, *, read: bool) -> None:
         """Nothing more of it for now: it was `read` to its end, or could not be."""
         self._leave(row)
@@ -288,7 +309,7 @@ class Catalog:
         """Make room for more files, many at a time; the number of the first."""
         first = len(self.names)
         self.names.extend([None] * ROWS_AT_A_TIME)
-        for column in (self.folder, self._next):
+        for column in (self.folder, self._next, self._before):
             column.frombytes(bytes(column.itemsize * ROWS_AT_A_TIME))
         for wide in (self.stamp, self._read, self._size, self._done, self._mtime_ms):
             wide.frombytes(bytes(wide.itemsize * ROWS_AT_A_TIME))

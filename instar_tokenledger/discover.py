@@ -49,7 +49,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def path(self) -> bytes:
-        return self.root + b"/" + self.relative
+        return os.path.join(self.root, self.relative)
 
 
 def list_folder(
@@ -82,10 +82,10 @@ class Walk:
         self._pause = pause
 
     def __iter__(self) -> Iterator[Found]:
-        folders = [b""]
+        folders, root = [b""], os.path.join(self._root, b"")
         while folders:
             folder = folders.pop()
-            listing = list_folder(self._source, self._root + b"/", folder, self._pause)
+            listing = list_folder(self._source, root, folder, self._pause)
             folders += [folder + name + b"/" for name in listing.folders]
             for name in listing.files:
                 yield Found(self._root, folder + name)

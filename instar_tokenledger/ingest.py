@@ -16,7 +16,7 @@ import msgspec
 from instar_host.clock import Clock
 from instar_host.store.errors import UnsafeFile
 from instar_host.store.files import Root
-from instar_host.store.tail import Tail, TooLong, open_tail
+from instar_host.store.tail import Mark, Tail, TooLong, open_tail
 from instar_tokenledger.batch import TOO_LONG, Batch
 from instar_tokenledger.catalog import Catalog, stamp_of
 from instar_tokenledger.committed import Committed
@@ -243,6 +243,8 @@ class Ingest:
             self._passed(row, tail.offset - before)
             if self._batch.files[path].mark.size == tail.size:
                 self._take_unfinished(source, path, tail, state)
+                if tail.verdict != "same":
+                    self._catalog.opened(row, _stamp(self._batch.files[path].mark))
                 self._files_read += begin < tail.size or known is None
                 return True
             if self._large():
@@ -331,9 +333,7 @@ class Ingest:
         committed = self._ledger.commit(batch)
         self._batch, self._batch_bytes, self._batch_rows = Batch(), 0, {}
         for path, file in batch.files.items():
-            mark = file.mark
-            stamp = stamp_of(mark.dev, mark.inode, mark.size, mark.ctime_ns)
-            self._catalog.committed(rows[path][0], stamp)
+            self._catalog.committed(rows[path][0], _stamp(file.mark))
         self._on_commit(committed)
 
     def _abandon(self) -> None:
@@ -381,6 +381,10 @@ class Spent:
 
     def stop(self) -> None:
         self._stopped = True
+
+
+def _stamp(mark: Mark) -> int:
+    return stamp_of(mark.dev, mark.inode, mark.size, mark.ctime_ns)
 
 
 def _add(to: dict[str, int], errors: Mapping[str, int]) -> None:

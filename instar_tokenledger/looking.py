@@ -17,17 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from instar_host.clock import Clock
+from instar_tokenledger import trees
 from instar_tokenledger.catalog import STUCK, Catalog, stamp_of
 from instar_tokenledger.discover import Listing, error_name, list_folder
-from instar_tokenledger.trees import Folder, Tree, nested, stamp_of_folder
+from instar_tokenledger.trees import Folder, Tree
 from instar_tokenledger.usage import TokenSource
 
 FILES_A_SLICE = 64
 FOLDERS_A_SLICE = 16
 KNOWN_AT_A_TIME = 256
-SETTLED_MS = 2_000
-"""A folder that changed less than this ago is listed again: its times may not tell two changes
-apart."""
 LIST_ALL_S = 15 * 60
 """Every folder is listed this often, whatever its times say: some file systems tell them late."""
 LINK = "symlink"
@@ -69,14 +67,14 @@ class Look:
     @property
     def roots(self) -> list[bytes]:
         """The roots that are there."""
-        return [tree.root[:-1] for tree in self._trees.values() if tree.present]
+        return [tree.path for tree in self._trees.values() if tree.present]
 
     def place(self, row: int) -> tuple[TokenSource, bytes, bytes]:
         """Whose file it is, its root, and its path below that."""
         folder = self._folders[self._catalog.folder[row]]
         assert folder is not None
         tree = self._by_number[folder.tree]
-        return tree.source, tree.root[:-1], self._catalog.path(row)[len(tree.root) :]
+        return tree.source, tree.path, self._catalog.path(row)[len(tree.root) :]
 
     def everything(self) -> Iterator[None]:
         """One look at everything, a slice at a time."""
@@ -110,13 +108,11 @@ class Look:
         self._catalog.line_up()
 
     def _ask_for_roots(self) -> None:
-        wanted = {
-            (source.name, os.path.join(os.fsencode(os.path.abspath(folder)), b"")): source
-            for source in self._sources
-            for folder in source.roots()
-        }
-        for key in [key for key in self._trees if key not in wanted]:
-            self._remove(self._trees.pop(key))
+        wanted = trees.asked_for(self._sources, self._failed)
+        for tree in [tree for key, tree in self._trees.items() if key not in wanted]:
+            if tree.key in self._trees:
+                for one in (tree, *tree.rivals):  # those begin anew: some of it may be theirs
+                    self._remove(one)
         for key, source in wanted.items():
             if key not in self._trees:
                 self._add_tree(source, key[1])
@@ -125,25 +121,31 @@ class Look:
 
     def _add_tree(self, source: TokenSource, root: bytes) -> None:
         tree = Tree(len(self._by_number), source, root)
-        tree.rivals = [t for t in self._trees.values() if nested(t.root, root)]
+        tree.rivals = [t for t in self._trees.values() if trees.nested(t.root, root)]
         for rival in tree.rivals:
             rival.rivals.append(tree)
-        self._trees[source.name, root] = tree
+        self._trees[tree.key] = tree
         self._by_number.append(tree)
         self._folder_at(tree, root)
-        self._add_known(tree)
+        try:
+            self._add_known(tree)
+        except BaseException:
+            self._remove(tree)  # half of it would pass for all
+            raise
 
     def _add_known(self, tree: Tree) -> None:
         """What the ledger has read; files of one folder mostly follow each other."""
-        above, path, number = None, b"", 0
+        within, path, number = None, b"", 0
+        claimed: set[bytes | None] = set()
         known = iter(self._known_files(tree.source.name, tree.root[:-1]))
         while rows := list(islice(known, KNOWN_AT_A_TIME)):
             numbers, names, stamps, sizes = array("i"), [], array("q"), array("q")
             for folder, name, dev, inode, size, ctime_ns in rows:
-                if folder != above:
-                    above, path = folder, folder + b"/"
+                if folder != within:
+                    within, path = folder, folder + b"/"
                     number = self._folder_at(tree, path)
-                if not (tree.rivals and self._is_claimed(tree, path, name)):
+                    claimed = self._claimed(tree, path)
+                if name not in claimed:
                     numbers.append(number)
                     names.append(name)
                     stamps.append(stamp_of(dev, inode, size, ctime_ns))
@@ -152,6 +154,7 @@ class Look:
 
     def _remove(self, tree: Tree) -> None:
         """A root that nobody asks for any more; what the ledger knows of it stays."""
+        del self._trees[tree.key]
         for number in tree.folders.values():
             for row in self._catalog.files_of(number):
                 self._catalog.drop(row)
@@ -160,12 +163,8 @@ class Look:
             rival.rivals.remove(tree)
 
     def _find_root(self, tree: Tree) -> None:
-        """A root may be reached through links, and may not be there yet or any more."""
-        tree.present = False
         try:
-            tree.present = modes.S_ISDIR(os.stat(tree.root).st_mode)
-        except FileNotFoundError:
-            pass
+            tree.find()
         except OSError as error:
             self._failed(error_name(error))
 
@@ -180,11 +179,14 @@ class Look:
     def _folder_at(self, tree: Tree, path: bytes) -> int:
         """The number of a folder, which gets one together with those above it."""
         number = tree.folders.get(path)
-        if number is None:
-            above = path[: path.rindex(b"/", 0, -1) + 1]
-            parent = -1 if path == tree.root else self._folder_at(tree, above)
-            number = tree.folders[path] = self._catalog.add_folder(path)
-            self._folders.append(Folder(tree.number, path, parent))
+        if number is not None:
+            folder = self._folders[number]
+            if folder is None or folder.parent < 0 or self._folders[folder.parent] is not None:
+                return number
+            self._drop_folder(tree, number)  # what it lay in went, and came back as another
+        parent = -1 if path == tree.root else self._folder_at(tree, trees.above(path))
+        number = tree.folders[path] = self._catalog.add_folder(path)
+        self._folders.append(Folder(tree.number, path, parent))
         return number
 
     def _look_into(self, number: int) -> None:
@@ -195,11 +197,11 @@ class Look:
         tree = self._by_number[folder.tree]
         readable = tree.present
         if folder.parent >= 0:
-            above = self._folders[folder.parent]
-            if above is None:  # gone, or a link by now, and with it all that lay below
+            parent = self._folders[folder.parent]
+            if parent is None:  # gone, or a link by now, and with it all that lay below
                 self._drop_folder(tree, number)
                 return
-            readable = above.readable
+            readable = parent.readable
         folder.readable = readable
         if not readable:
             folder.stamp = 0
@@ -208,13 +210,13 @@ class Look:
             try:
                 found = os.stat(folder.path[:-1] or b"/", follow_symlinks=folder.parent < 0)
             except (FileNotFoundError, NotADirectoryError):
-                self._drop_folder(tree, number)
+                self._went(tree, number, folder)
                 return
             except OSError as error:
                 self._failed(error_name(error))
                 folder.readable = False
                 return
-            if stamp_of_folder(found) == folder.stamp:
+            if trees.stamp_of_folder(found) == folder.stamp:
                 self._pause()
                 return
         folder.stamp = self._listed(tree, number, folder)
@@ -226,30 +228,33 @@ class Look:
         for why in listing.errors:
             self._failed(why)
         if listing.gone:
-            self._drop_folder(tree, number)
+            self._went(tree, number, folder)
             return 0
         folder.links = listing.links
         for name in listing.folders:
             self._folder_at(tree, folder.path + name + b"/")
-        self._take_names(tree, number, folder, listing)
+        whole = self._take_names(tree, number, folder, listing)
         if listing.found is None or not listing.whole:
             folder.readable = bool(listing.files or listing.folders)
             return 0
-        settled = now_ms - listing.found.st_mtime_ns // 1_000_000 > SETTLED_MS
-        return stamp_of_folder(listing.found) if settled else 0
+        return trees.lasting_stamp(listing.found, now_ms) if whole else 0
 
-    def _take_names(self, tree: Tree, number: int, folder: Folder, listing: Listing) -> None:
-        """Files that are new, and files that are not there any more."""
-        new, names = set(listing.files), self._catalog.names
+    def _take_names(self, tree: Tree, number: int, folder: Folder, listing: Listing) -> bool:
+        """Files that are new, and files that are not there any more; false for a listing that
+        left some out: it was of another folder, which had the name for a moment."""
+        new, names, whole = set(listing.files), self._catalog.names, listing.whole
         for row in self._catalog.files_of(number):
             name = names[row]
             if name in new:
                 new.discard(name)
             elif listing.whole:
-                self._drop(row)
-        for name in sorted(new):
-            if not (tree.rivals and self._is_claimed(tree, folder.path, name)):
-                self._catalog.add(number, name)
+                self._look_at(row)
+                if names[row] is not None and not tree.selects(self._catalog.path(row)):
+                    self._drop(row)
+                whole = whole and names[row] is None
+        for name in sorted(new.difference(self._claimed(tree, folder.path))):
+            self._catalog.add(number, name)
+        return whole
 
     def _look_at_files(self, catalog: Catalog) -> Iterator[None]:
         """What `_look_at` does, for every file: most are as they were."""
@@ -292,11 +297,11 @@ class Look:
             self._met(row, folder, found)
 
     def _could_not(self, row: int, folder: Folder, error: OSError) -> None:
-        if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            self._failed(error_name(error))
+        elif self._stands(self._by_number[folder.tree]):
             folder.stamp = 0
             self._drop(row)
-        else:
-            self._failed(error_name(error))
 
     def _met(
         self, row: int, folder: Folder, found: os.stat_result, stamp: int | None = None
@@ -314,7 +319,7 @@ class Look:
         begin = path.rindex(b"/") + 1
         folder, name = path[:begin], path[begin:]
         number = tree.folders.get(folder)
-        row = self._row(number, name) if number is not None else None
+        row = self._catalog.row_of(number, name) if number is not None else None
         if row is not None:
             self._look_at(row)
         elif self._may_matter(tree, path):
@@ -333,11 +338,7 @@ class Look:
 
     def _look_around(self, tree: Tree, folder: bytes) -> None:
         """List the nearest known folder above, what is new below it, and look at its files."""
-        number = tree.folders.get(folder)
-        while number is None and len(folder) > len(tree.root):
-            folder = folder[: folder.rindex(b"/", 0, -1) + 1]
-            number = tree.folders.get(folder)
-        pending = [] if number is None else [number]
+        pending = [tree.nearest(folder)]
         while pending:
             number = pending.pop()
             before = len(self._folders)
@@ -348,24 +349,39 @@ class Look:
                 pending += range(before, len(self._folders))
                 for row in list(self._catalog.files_of(number)):
                     self._look_at(row)
+                if self._folders[number] is None:
+                    pending.append(tree.nearest(held.path))
 
-    def _row(self, folder: int, name: bytes) -> int | None:
-        names = self._catalog.names
-        return next((row for row in self._catalog.files_of(folder) if names[row] == name), None)
+    def _claimed(self, tree: Tree, folder: bytes) -> set[bytes | None]:
+        """Names of files of a folder that other roots hold already: each is read once."""
+        if not tree.rivals:
+            return set()
+        names, catalog = self._catalog.names, self._catalog
+        numbers = [rival.folders[folder] for rival in tree.rivals if folder in rival.folders]
+        return {names[row] for number in numbers for row in catalog.files_of(number)}
 
-    def _is_claimed(self, tree: Tree, folder: bytes, name: bytes) -> bool:
-        """True where another root holds the file already: each is read once."""
-        for rival in tree.rivals:
-            number = rival.folders.get(folder)
-            if number is not None and self._row(number, name) is not None:
-                return True
-        return False
+    def _stands(self, tree: Tree) -> bool:
+        """True while the root is there. Where it went this very moment, nothing of it is taken for
+        gone, and nothing of it is looked at until the next look."""
+        if tree.present:
+            self._find_root(tree)
+        return tree.present
+
+    def _went(self, tree: Tree, number: int, folder: Folder) -> None:
+        """A folder that is not there any more, or is none, or whose root has gone."""
+        folder.readable = False
+        folder.stamp = 0
+        if folder.parent < 0:
+            tree.present = False
+        elif self._stands(tree):
+            parent = self._folders[folder.parent]
+            if parent is not None:
+                parent.stamp = 0  # listed again, in case it comes back as it was
+            self._drop_folder(tree, number)
 
     def _drop_folder(self, tree: Tree, number: int) -> None:
         folder = self._folders[number]
         assert folder is not None
-        if folder.parent < 0:
-            return  # the root itself went this very moment: nothing of it is taken for gone
         for row in self._catalog.files_of(number):
             self._drop(row)
         del tree.folders[folder.path]

@@ -174,6 +174,26 @@ def test_numbers_of_gone_files_are_given_again(clock: FakeClock) -> None:
     assert len(catalog.names) == ROWS_AT_A_TIME
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("step", [1, 2, 3, -1, -2])
+def test_any_order_of_letting_go_of_a_large_folder(clock: FakeClock, step: int) -> None:
+    """C-35: letting go of a file costs the same wherever in its folder it stands; a hundred
+    thousand of them would take an hour otherwise."""
+    catalog = Catalog(clock)
+    folder = catalog.add_folder(b"/a/")
+    count = 30_000
+    known = array("q", range(1, count + 1))
+    names = [b"known-%d" % number for number in range(count)]
+    catalog.add_read(array("i", [folder]) * count, names, known, known)
+    rows = [*catalog.files_of(folder), *(catalog.add(folder, b"%d" % i) for i in range(count))]
+    gone = rows[::step]
+    for row in gone:
+        catalog.drop(row)
+    assert set(catalog.files_of(folder)) == set(rows) - set(gone)
+    again = [catalog.add(folder, b"again-%d" % i) for i in range(len(gone))]
+    assert sorted(catalog.files_of(folder)) == sorted({*rows} - {*gone} | {*again})
+
+
 def test_looks_find_what_is_new_changed_and_gone(disk: Disk) -> None:
     """Files, folders and folders in folders, by the second look as by the first."""
     disk.write("-a/one.jsonl")

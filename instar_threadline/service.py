@@ -23,7 +23,7 @@ from instar_threadline.config import SECTION, RecordSettings
 from instar_threadline.errors import LogUnavailable
 from instar_threadline.following import Follower
 from instar_threadline.record.index import Index, Progress
-from instar_threadline.record.keyring import Keyring, open_keyring, read_keyring
+from instar_threadline.record.keyring import Keyring, keyring_stamp, open_keyring, read_keyring
 from instar_threadline.record.layout import FOLDER
 from instar_threadline.record.log import MessageLog
 from instar_threadline.record.problems import Problems
@@ -84,9 +84,11 @@ class ThreadlineService:
         self._opening = threading.Lock()
         self._log: MessageLog | None = None
         self._keys: tuple[Keyring, str] | None = None
+        self._keys_stamp: object = None
         self._signing_error = ""
         self._indexing = threading.Lock()
         self._index: Index | None = None
+        self._index_keys: frozenset[str] = frozenset()
         self._index_error = ""
         self._catching_up = False
         self._closed = False
@@ -97,20 +99,22 @@ class ThreadlineService:
         return self.settings.agent_name or self.host.config.project_name or "agent"
 
     def keyring(self) -> Keyring:
-        """The keys to verify with. Raises KeyringError only when there is no token at all.
+        """The keys to verify with, as they are now. Raises KeyringError only when there is no
+        token at all.
 
         Where there is none and none can be written, the keys of earlier tokens still verify.
         """
         with self._opening:
-            if self._keys is None:
-                folder = os.path.join(self.host.state_dir, FOLDER)
+            folder = os.path.join(self.host.state_dir, FOLDER)
+            stamp = keyring_stamp(folder)
+            if self._keys is None or self._keys_stamp != stamp:
                 try:
                     token = self.host.config.token()
                 except ReadOnlyStateDir:
                     import secrets
 
                     token = secrets.token_urlsafe()  # nothing is ever signed with it
-                self._keys = read_keyring(folder, token)
+                self._keys, self._keys_stamp = read_keyring(folder, token), stamp
             return self._keys[0]
 
     def views(self) -> Views:
@@ -134,8 +138,12 @@ class ThreadlineService:
             if self._closed:
                 return True
             try:
+                keyring = self.keyring()
+                if self._index is not None and self._index_keys != keyring.ids:
+                    self._drop_index()  # another process signs with a key that it does not know
                 if self._index is None:
-                    self._index = Index(self.host.state_dir, self.keyring(), self.host.clock.now_ms)
+                    self._index = Index(self.host.state_dir, keyring, self.host.clock.now_ms)
+                    self._index_keys = keyring.ids
                 progress = self._index.catch_up(stopping, max_steps=max_steps)
             except TROUBLE as error:
                 self._index_error = reason(error)
@@ -193,7 +201,7 @@ class ThreadlineService:
             self._signing_error = str(error)
             raise LogUnavailable(str(error)) from error
         self._signing_error = ""
-        self._keys = (keyring, "")
+        self._keys, self._keys_stamp = (keyring, ""), keyring_stamp(folder)
         return MessageLog(
             self.host.state_dir,
             keyring,

@@ -10,6 +10,7 @@ One thread at a time; readers have connections of their own.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 
@@ -126,6 +127,8 @@ class Index:
         self._streams: dict[Direction, _Stream] = {}
         if schema.meta(self._connection, "generation") != schema.GENERATION:
             self.reset()
+        elif schema.meta(self._connection, "keys") != _number_of(keyring):
+            self._take_keys()
         self._load()
         self._words = Words(words, path)
 
@@ -166,6 +169,7 @@ class Index:
             kept = _witnesses(self._connection)
             schema.drop(self._connection)
             schema.create(self._connection)
+            schema.set_meta(self._connection, "keys", _number_of(self._keyring))
             for direction, witness in kept:
                 _save_stream(self._connection, direction, Place(), Counts(), 0, witness)
 
@@ -173,6 +177,17 @@ class Index:
         """Close the databases."""
         self._words.close()
         close_writer(self._connection)
+
+    def _take_keys(self) -> None:
+        """Other keys are known than when it was filled: what could not be verified then is looked
+        at again."""
+        raw = schema.rows(self._connection, "SELECT tally FROM streams")
+        counts = [msgspec.json.decode(tally, type=Counts) for (tally,) in raw]
+        if any(one.unknown_keys or one.bad for one in counts):
+            self.reset()
+            return
+        with write_transaction(self._connection):
+            schema.set_meta(self._connection, "keys", _number_of(self._keyring))
 
     def _load(self) -> None:
         self._projection = Projection(self._connection)
@@ -293,6 +308,12 @@ def _ordinary_rows(
     if lines is None:
         return None
     return rows_of(stream.direction, segment, stretch, lines, stream.at)
+
+
+def _number_of(keyring: Keyring) -> int:
+    """A number for the keys that a keyring holds."""
+    ids = "".join(sorted(keyring.ids))
+    return int.from_bytes(hashlib.blake2b(ids.encode(), digest_size=7).digest())
 
 
 def _findings(connection: apsw.Connection, direction: Direction) -> list[Finding]:

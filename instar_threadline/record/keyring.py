@@ -54,6 +54,11 @@ class Keyring:
         self.current = current
         self._keys = {**others, current.id: current}
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of all keys."""
+        return frozenset(self._keys)
+
     def get(self, wanted: str) -> Key | None:
         """The key with that id, None if it is not known here."""
         return self._keys.get(wanted)
@@ -123,6 +128,15 @@ def read_keyring(directory: str, token: str) -> tuple[Keyring, str]:
         return Keyring(current, _load(os.path.join(directory, FILE_NAME))), ""
     except KeyringError as error:
         return Keyring(current), str(error)
+
+
+def keyring_stamp(directory: str) -> object:
+    """Another value whenever the file was changed, came or went."""
+    try:
+        found = os.stat(os.path.join(directory, FILE_NAME), follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _load(path: str) -> dict[str, Key]:

@@ -1,7 +1,7 @@
 """Connections that read the index, shared by the threads that answer.
 
-Promises that a connection is used by one thread at a time and that a failure closes them all, so
-that an index that was replaced is found again. No cursor is ever left open.
+Promises that a connection is used by one thread at a time, that an index which was replaced is
+found at the next question, and that a failure closes them all. No cursor is ever left open.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ MESSAGE_COLUMNS = (
 )
 
 
+_Files = tuple[tuple[int, int] | None, ...]
+"""Device and number of the index and of its text index; None for one that is not there."""
+
+
 class Stored(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message as the index has it."""
 
@@ -50,6 +54,8 @@ class Readers:
         self._words = os.path.join(os.fspath(state_dir), WORDS_FILE_NAME)
         self._lock = threading.Lock()
         self._idle: list[apsw.Connection] = []
+        self._files: _Files = ()
+        """What the idle ones have open."""
 
     @contextlib.contextmanager
     def connection(self) -> Iterator[apsw.Connection]:
@@ -58,7 +64,7 @@ class Readers:
         Raises IndexUnavailable when there is no index, or it cannot be read now.
         """
         try:
-            connection = self._take()
+            files, connection = self._take()
         except (apsw.Error, StoreError, OSError) as error:
             raise IndexUnavailable(f"The index of messages cannot be read: {error}") from error
         try:
@@ -72,7 +78,7 @@ class Readers:
         except BaseException:
             connection.close()
             raise
-        self._give_back(connection)
+        self._give_back(files, connection)
 
     def exist(self) -> bool:
         """Whether there is an index at all."""
@@ -123,10 +129,14 @@ class Readers:
         messages = [stored(row).message for row in found]
         return [message for message in messages if message.identity == identity]
 
-    def _take(self) -> apsw.Connection:
+    def _take(self) -> tuple[_Files, apsw.Connection]:
+        files = tuple(_file(path) for path in (self._path, self._words))
+        if files != self._files:  # an older index would answer as it was, for ever
+            self.close()
         with self._lock:
+            self._files = files
             if self._idle:
-                return self._idle.pop()
+                return files, self._idle.pop()
         connection = open_reader(self._path, application_id=schema.APPLICATION_ID)
         if os.path.exists(self._words):
             try:
@@ -134,14 +144,22 @@ class Readers:
             except BaseException:
                 connection.close()
                 raise
-        return connection
+        return files, connection
 
-    def _give_back(self, connection: apsw.Connection) -> None:
+    def _give_back(self, files: _Files, connection: apsw.Connection) -> None:
         with self._lock:
-            if len(self._idle) < MAX_IDLE:
+            if files == self._files and len(self._idle) < MAX_IDLE:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+def _file(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def stored(row: Sequence[Any]) -> Stored:

@@ -17,7 +17,7 @@ from instar_threadline.messages import NewMessage
 from instar_threadline.plugin import ThreadlinePlugin
 from instar_threadline.record.verify import verify
 from instar_threadline.service import ThreadlineService
-from tests.threadline.logs import received
+from tests.threadline.logs import open_log, received
 
 CONFIG = {"authToken": "test-auth-token"}
 
@@ -171,3 +171,27 @@ def test_a_cursor_that_cannot_be_kept_costs_no_other_source_its_own(
     assert errors["courier"] == ""
     assert "cursor" in errors["odd"]
     service.close()
+
+
+def test_lines_that_another_process_signs_with_a_newer_token_verify(make_host: MakeHost) -> None:
+    """A token may change while this process runs on: its keyring is read again, and what could
+    not be verified before is looked at again."""
+    plugin = ThreadlinePlugin()
+    service = service_of(make_host([plugin], CONFIG), plugin)
+    state_dir = service.host.state_dir
+    service.recorder.record(received("one", id="1"))
+    service.index(never)
+    keys = Path(state_dir) / "threadline/keyring.json"
+    older = keys.read_bytes()
+    open_log(Path(state_dir), token="newer").record([received("two", id="2")])
+    newer = keys.read_bytes()
+    keys.write_bytes(older)
+    service.index(never)
+    unknown = service.views().integrity().integrity
+    keys.write_bytes(newer)
+    service.index(never)
+
+    assert (unknown, service.views().integrity().integrity) == ("unknown", "ok")
+    detail = service.views().thread("t-1")
+    assert detail is not None
+    assert [message.verified for message in detail.messages] == [True, True]

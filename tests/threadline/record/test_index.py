@@ -224,3 +224,25 @@ def test_latency_is_what_its_definition_says(rows: list[tuple[str, int]]) -> Non
                 waiting += 1
     found = latency(rows)
     assert (found[0], found[2], found[3]) == (waiting, len(waits), sum(waits))
+
+
+@pytest.mark.parametrize("token", ["test-auth-token", "newer"])
+def test_a_keyring_that_came_back_is_believed_by_the_index(tmp_path: Path, token: str) -> None:
+    """What was read while a key was away says `unknown` no longer than it is; others stay."""
+    log = open_log(tmp_path)
+    log.record([received("one")])
+    log.close()
+    open_log(tmp_path, token="newer").record([received("two")])
+    path = tmp_path / "threadline/keyring.json"
+    whole = path.read_bytes()
+    path.unlink()
+    without = Index(tmp_path, keyring(tmp_path, token), lambda: 0)
+    without.catch_up()
+    without.close()
+    path.unlink(missing_ok=True)
+    path.write_bytes(whole)
+    path.chmod(0o600)
+    seen = Seen(tmp_path)
+    assert seen.views.integrity() == verify(tmp_path, keyring(tmp_path))
+    assert seen.views.stats().unverified == 0
+    seen.close()

@@ -29,3 +29,19 @@ def test_a_text_index_that_cannot_be_attached_leaves_no_connection_open(tmp_path
 
     assert isinstance(refused.value.__cause__, apsw.Error)
     assert set(apsw.connections()) == before
+
+
+def test_an_index_that_was_replaced_is_read_at_the_next_question(tmp_path: Path) -> None:
+    """S9: a reader that stays open never answers from the file that was thrown away."""
+    log = open_log(tmp_path)
+    log.record([received("one", id="m-1")])
+    Seen(tmp_path).close()
+    readers = Readers(tmp_path)
+    before = readers.covered("in")
+    for path in (tmp_path / "server-data").iterdir():
+        path.unlink()
+    gone = readers.covered("in")
+    log.record([received("two", id="m-2")])
+    seen = Seen(tmp_path)
+
+    assert gone == (0, 0) < before < readers.covered("in") == seen.readers.covered("in")

@@ -192,8 +192,11 @@ class Lease:
     def _write(self, address: str | None) -> None:
         entry = Holder(pid=self._pid, address=address, started_at=self._started_at, name=self._name)
         line = msgspec.json.encode(entry) + b"\n"
-        os.pwrite(self._fd, line, 0)
-        os.ftruncate(self._fd, len(line))
+        try:
+            os.pwrite(self._fd, line, 0)
+            os.ftruncate(self._fd, len(line))
+        except OSError as exc:
+            raise OSError(exc.errno, exc.strerror, str(self.path)) from None  # says where
 
     def _drop(self) -> None:
         fd, self._fd, self._pid = self._fd, -1, 0

@@ -13,7 +13,9 @@ import argparse
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from instar_host.errors import InstarError, UsageError
+import apsw
+
+from instar_host.errors import InstarError, UsageError, reason
 from instar_host.records import Terminal
 from instar_host.remote import RemoteHost
 from instar_threadline.bridge import backfill_command, mutes, routes
@@ -33,6 +35,8 @@ def run(arguments: argparse.Namespace, bridge: Bridge, terminal: Terminal) -> in
     """The command, over a bridge of its own, which is closed afterwards."""
     try:
         return int(arguments.run_bridge(Call(arguments, bridge, terminal)))
+    except apsw.Error as error:  # a full disk, say: no defect, and nothing was half done
+        raise InstarError(f"The bridge's database cannot be used: {reason(error)}") from error
     finally:
         bridge.close()
 

@@ -1,8 +1,10 @@
-"""A state directory on a disk that is mounted read-only: what reads goes on, the rest says why."""
+"""A state directory on a disk that is read-only or full: what reads goes on, the rest says why."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,3 +88,15 @@ def test_threads_without_an_index_say_why_there_is_none(
     assert (code, text.count("\n")) == (1, 1)
     assert text.startswith("instar: There is no index of messages yet: ")
     assert CURE in text
+
+
+@pytest.mark.parametrize("words", [("mute", "--thread", "t-1"), ("resume",), ("drop-queue",)])
+def test_a_full_disk_is_no_defect_of_the_bridge(state: Path, words: tuple[str, ...]) -> None:
+    """Whatever is in the way, a command says so in one sentence, and 70 is for our own faults."""
+    assert said(state, "tokens", "summary")[0] == 0
+    with contextlib.suppress(OSError), (state.parent / "filler").open("wb", 0) as filler:
+        while filler.write(b"x" * 4096):
+            pass
+    code, text = said(state, "bridge", *words)
+    assert (code, text.count("\n")) == (1, 1)
+    assert re.search("full|No space left on device: /", text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 
 import msgspec
 
@@ -161,6 +161,9 @@ def _seconds(answer: object) -> float | None:
     """The wait that a tick asked for. Raises TypeError or ValueError for what is none."""
     if answer is None:
         return None
+    if isinstance(answer, Coroutine):
+        answer.close()  # or Python warns, later and elsewhere, that it was never awaited
+        raise TypeError("a tick is a plain function, and this one is asynchronous")
     if isinstance(answer, bool) or not isinstance(answer, (int, float)):
         raise TypeError(f"a tick returns seconds or None, not {type(answer).__name__}")
     if not math.isfinite(answer) or answer < 0:

@@ -9,7 +9,7 @@ an event loop; a source that hangs holds up the reading of transcripts, and noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -37,6 +37,9 @@ SOURCE_ERROR = "source-error"
 MAX_TOKENS = 10**12
 """The largest counter of one row: no agent says more, and sums of millions of such rows still fit
 64 bits."""
+EARLIEST_MS = 10**11
+"""March 1973 in milliseconds; taken as seconds, the year 5138: no instant that is meant lies below.
+"""
 MAX_TEXT_CHARS = 4096
 MAX_STATE_BYTES = 64 * 1024
 MAX_REASONS = 32
@@ -127,14 +130,17 @@ class _Guard:
             state = decoded.state
             for skip, times in decoded.skips.items():
                 _count(skips, skip, times)
-        self._say(f"decode: {why} ({skips.get(SOURCE_ERROR, 0)} lines skipped)")
+        self._say(f"decode: {why} (lines skipped: {skips.get(SOURCE_ERROR, 0)})")
         return Decoded(rows=rows, cost_states=costs, skips=skips, state=state)
 
     def _decode(self, lines: Lines, state: bytes) -> Decoded:
         """Raises whatever the source raises, and ValueError or TypeError for nonsense."""
         said = self._source.decode(lines, state)
+        if isinstance(said, Coroutine):
+            said.close()  # or Python warns, later and elsewhere, that it was never awaited
+            raise TypeError("decode is asynchronous; it has to be a plain function")
         if type(said) is not Decoded:
-            raise TypeError(f"decode returned an object of type {type(said).__name__}")
+            raise TypeError(f"decode returned an object of type {type(said).__name__}, not Decoded")
         if type(said.state) is not bytes or len(said.state) > MAX_STATE_BYTES:
             raise ValueError(f"the state of a decoder is bytes, at most {MAX_STATE_BYTES}")
         skips = _checked_skips(said.skips)
@@ -145,7 +151,7 @@ class _Guard:
         bad = bad_rows + bad_costs
         if bad:
             _count(skips, BAD_ROW, len(bad))
-            self._say(f"decode: {bad[-1]} ({len(bad)} rows skipped)")
+            self._say(f"decode: {bad[-1]} (rows skipped: {len(bad)})")
         return Decoded(rows=rows, cost_states=costs, skips=skips, state=said.state)
 
     def _row_fault(self, row: object, end: int) -> str:
@@ -164,6 +170,8 @@ class _Guard:
         for name, limit in (("at_ms", MAX_COUNT), ("offset", end - 1)):
             if not _is_whole(getattr(row, name), limit):
                 return f"{name} is {_shown(getattr(row, name))}"
+        if row.at_ms < EARLIEST_MS:
+            return f"at_ms is {row.at_ms}: milliseconds since 1970, and this looks like seconds"
         return (
             _counters_fault(row.counters)
             or _iterations_fault(row.iterations)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -149,6 +149,9 @@ def _name_fault(name: object, seen: set[str]) -> str:
 
 def _checked(answer: object) -> SourceBatch:
     """What a source gave, as a batch. Raises PluginError for anything else."""
+    if isinstance(answer, Coroutine):
+        answer.close()  # or Python warns, later and elsewhere, that it was never awaited
+        raise PluginError("pull is asynchronous; it has to be a plain function")
     if not isinstance(answer, SourceBatch):
         raise PluginError(
             f"pull returned an object of type {type(answer).__name__}, not SourceBatch"

@@ -190,6 +190,26 @@ def test_a_nonsense_answer_is_a_failure_of_the_tick(clock: FakeClock, answer: ob
     assert stopped(ticks)
 
 
+def test_an_asynchronous_tick_is_told_so(clock: FakeClock) -> None:
+    """The author reads what to change; Python warned of a coroutine that nobody awaited."""
+
+    async def later(_control: TickControl) -> None: ...
+
+    heard = threading.Event()
+    said: list[str] = []
+
+    def failed(_plugin: str, why: str) -> None:
+        said.append(why)
+        heard.set()
+
+    owned = OwnedTick(plugin="p", tick=Tick(name="t", func=later))  # type: ignore[arg-type]
+    ticks = Ticks([owned], clock=clock, random=lambda: 0.5, failed=failed)
+    ticks.start()
+    assert heard.wait(GUARD_S)
+    assert said == ["tick t: TypeError: a tick is a plain function, and this one is asynchronous"]
+    assert stopped(ticks)
+
+
 def test_back_off_doubles_and_is_capped() -> None:
     """A minute's tick rests at most five minutes, an hour's never less than its hour."""
     assert [back_off_s(60, n) for n in (1, 2, 3, 4)] == [60, 120, 240, MAX_BACK_OFF_S]

@@ -135,6 +135,7 @@ BAD_FIELDS: dict[str, dict[str, Any]] = {
     "no session": {"session": ""},
     "no id": {"row_id": ""},
     "an instant before time": {"at_ms": -1},
+    "an instant in seconds": {"at_ms": 1_767_225_600},
     "an instant after time": {"at_ms": 2**63},
     "an instant that is a fraction": {"at_ms": 1.5},
     "an offset behind its line": {"offset": 10**9},
@@ -215,6 +216,17 @@ def test_an_answer_that_is_nonsense_costs_its_lines_alone(both: Neighbours, deco
     assert both.tokens() == {"session-1": 120}
     assert both.skips() == {"source-error": 2}
     assert both.status().errors == 1
+
+
+def test_an_asynchronous_decoder_is_told_so(both: Neighbours) -> None:
+    """The author reads what to change; Python warned of a coroutine that nobody awaited."""
+
+    async def later(_lines: Lines, _state: bytes) -> Decoded:
+        return Decoded()
+
+    both.write(b"3")
+    both.scan(later)  # type: ignore[arg-type]
+    assert "decode is asynchronous; it has to be a plain function" in (both.status().error or "")
 
 
 def test_a_cost_that_cannot_be_is_skipped(both: Neighbours) -> None:

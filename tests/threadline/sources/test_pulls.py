@@ -95,6 +95,15 @@ def test_an_answer_that_is_no_batch_is_named_by_its_kind(ask: Callable[[Novice],
     assert "pull returned an object of type list, not SourceBatch" in asked.status
 
 
+def test_an_asynchronous_pull_is_told_so(ask: Callable[[Novice], Asked]) -> None:
+    """The author reads what to change; Python warned of a coroutine that nobody awaited."""
+
+    async def later(_cursor: str | None, _limit: int) -> SourceBatch:
+        return SourceBatch()
+
+    assert "pull is asynchronous; it has to be a plain function" in ask(Novice(later)).status
+
+
 @pytest.mark.parametrize("name", ["My Mail", "", "ü"])
 def test_a_source_has_a_plain_name(ask: Callable[[Novice], Asked], name: str) -> None:
     """It stands in a file of cursors and on pages; any other is refused by name."""

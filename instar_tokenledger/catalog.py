@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import msgspec
 
 from instar_host.clock import Clock
+from instar_host.store.tail import Mark
 
 HOUR_MS = 60 * 60 * 1000
 DAY_MS = 24 * HOUR_MS
@@ -371,3 +372,8 @@ def stamp_of(dev: int, inode: int, size: int, ctime_ns: int) -> int:
     """One number for what tells an unchanged file; never 0."""
     signed_63 = (1 << 63) - 1
     return hash((dev & signed_63, inode & signed_63, size, ctime_ns)) & _MASK or 1
+
+
+def stamp_of_mark(mark: Mark) -> int:
+    """The stamp of a file as it was when it was read so far."""
+    return stamp_of(mark.dev, mark.inode, mark.size, mark.ctime_ns)

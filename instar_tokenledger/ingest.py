@@ -16,9 +16,9 @@ import msgspec
 from instar_host.clock import Clock
 from instar_host.store.errors import UnsafeFile
 from instar_host.store.files import Root
-from instar_host.store.tail import Mark, Tail, TooLong, open_tail
+from instar_host.store.tail import Tail, TooLong, open_tail
 from instar_tokenledger.batch import TOO_LONG, Batch
-from instar_tokenledger.catalog import Catalog, stamp_of
+from instar_tokenledger.catalog import Catalog, stamp_of_mark
 from instar_tokenledger.committed import Committed
 from instar_tokenledger.discover import error_name
 from instar_tokenledger.ledger import KnownMark, Ledger
@@ -141,11 +141,16 @@ class Ingest:
         if self._looking is None:
             self._errors.clear()
             self._looking = self._look.everything()
-        for _ in self._looking:
-            late = seconds is not None and self._clock.monotonic_s() - began_s >= seconds
-            if late or stopping():
-                self._catalog.line_up()
-                return False
+        try:
+            for _ in self._looking:
+                late = seconds is not None and self._clock.monotonic_s() - began_s >= seconds
+                if late or stopping():
+                    self._catalog.line_up()
+                    self._forget()  # before anything of that name is read again
+                    return False
+        except BaseException:
+            self._looking = None  # the next look is a whole one
+            raise
         self._looking = None
         self._forget()
         return True
@@ -170,6 +175,7 @@ class Ingest:
         """
         spent = Spent(budget, self._clock)
         self._sealed_before_ms = self._ledger.horizon.sealed_before_ms
+        row = None
         try:
             while not spent.out() and not stopping():
                 row = self._catalog.take()
@@ -187,6 +193,8 @@ class Ingest:
             self._commit()
         except BaseException:
             self._abandon()
+            if row is not None:
+                self._catalog.put_back(row)
             raise
         finally:
             for root in self._roots.values():
@@ -244,7 +252,7 @@ class Ingest:
             if self._batch.files[path].mark.size == tail.size:
                 self._take_unfinished(source, path, tail, state)
                 if tail.verdict != "same":
-                    self._catalog.opened(row, _stamp(self._batch.files[path].mark))
+                    self._catalog.opened(row, stamp_of_mark(self._batch.files[path].mark))
                 self._files_read += begin < tail.size or known is None
                 return True
             if self._large():
@@ -328,12 +336,13 @@ class Ingest:
 
     def _commit(self) -> None:
         if self._batch.empty:
+            self._batch_rows.clear()
             return
         batch, rows = self._batch, self._batch_rows
         committed = self._ledger.commit(batch)
         self._batch, self._batch_bytes, self._batch_rows = Batch(), 0, {}
         for path, file in batch.files.items():
-            self._catalog.committed(rows[path][0], _stamp(file.mark))
+            self._catalog.committed(rows[path][0], stamp_of_mark(file.mark))
         self._on_commit(committed)
 
     def _abandon(self) -> None:
@@ -344,9 +353,10 @@ class Ingest:
 
     def _forget(self) -> None:
         """Let go of the marks of files that have gone, a bounded transaction at a time."""
-        gone, self._look.gone = self._look.gone, []
-        for begin in range(0, len(gone), FORGOTTEN_A_COMMIT):
-            self._ledger.forget_files(gone[begin : begin + FORGOTTEN_A_COMMIT])
+        gone = self._look.gone
+        while gone:
+            self._ledger.forget_files(gone[-FORGOTTEN_A_COMMIT:])
+            del gone[-FORGOTTEN_A_COMMIT:]
 
 
 class Spent:
@@ -381,10 +391,6 @@ class Spent:
 
     def stop(self) -> None:
         self._stopped = True
-
-
-def _stamp(mark: Mark) -> int:
-    return stamp_of(mark.dev, mark.inode, mark.size, mark.ctime_ns)
 
 
 def _add(to: dict[str, int], errors: Mapping[str, int]) -> None:

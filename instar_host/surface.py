@@ -76,6 +76,10 @@ def settle_all(host: HostContext, reserved: Iterable[str] = ()) -> Claims:
     for plugin, fault in bad.items():
         host.plugins.refuse(plugin, fault)
     kept = {kind: tuple(c for c in getattr(claims, kind) if c.plugin not in bad) for kind in KINDS}
+    for one in kept["panels"]:
+        if not one.value.module.is_file():  # its tab says so too, to who opens it; the rest works
+            words = f"the tab {one.value.id}: there is no file {one.value.module}"
+            host.plugins.report(one.plugin, f"{words}; does the package's package-data name it?")
     return Claims(**kept)
 
 

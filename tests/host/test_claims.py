@@ -19,6 +19,7 @@ from instar_host import (
     hookspec,
 )
 from instar_host.claims import command_key, route_key, settle
+from instar_host.surface import settle_all
 from instar_host.testing import MakeHost
 from tests.host.third_party import status
 
@@ -176,3 +177,18 @@ def test_tabs_are_claimed_by_their_id(make_host: MakeHost) -> None:
     host = make_host({"one": Gives(panels=[panel]), "two": Gives(panels=[panel])})
 
     assert [c.plugin for c in settle(host).panels] == ["one"]
+
+
+def test_a_tab_whose_file_is_not_there_is_named_and_the_rest_of_its_plugin_works(
+    make_host: MakeHost, tmp_path: Path
+) -> None:
+    """A wheel without its `package-data` looked loaded, and its tab said "Not found"."""
+    lost = Panel(id="lost", title="Lost", module=tmp_path / "lost.js")
+    host = make_host({"one": Gives(panels=[lost], ticks=[a_tick("t")])})
+
+    claims = settle_all(host)
+
+    one = status(host.plugins, "one")
+    assert one.state == "loaded"
+    assert f"the tab lost: there is no file {tmp_path / 'lost.js'}" in (one.error or "")
+    assert [c.value.name for c in claims.ticks] == ["t"]

@@ -9,9 +9,9 @@ an event loop; a source that hangs holds up the reading of transcripts, and noth
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
-from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -277,8 +277,10 @@ def _shown(value: object) -> str:
 
 
 def _folder(root: object) -> Path:
-    if not isinstance(root, (str, PathLike)):
+    if not isinstance(root, (str, os.PathLike)):
         raise TypeError(f"a root is {_shown(root)}, not a path")
+    if b"\0" in os.fsencode(root):
+        raise ValueError(f"a root is {_shown(root)}, which can be no path")
     return Path(root)
 
 

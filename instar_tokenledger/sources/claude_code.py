@@ -37,7 +37,7 @@ def config_dirs(chosen: Sequence[str], environ: Mapping[str, str], home: Path) -
 
 def project_roots(dirs: Sequence[Path]) -> list[Path]:
     """The `projects` folder of each configuration folder, each real folder once."""
-    return list({os.path.realpath(d / "projects"): d / "projects" for d in dirs}.values())
+    return list({_real(d / "projects"): d / "projects" for d in dirs}.values())
 
 
 def is_transcript(relative: bytes) -> bool:
@@ -59,3 +59,10 @@ def _absolute(folder: str, home: Path) -> Path:
     if folder == "~" or folder.startswith("~/"):
         return home / folder[2:]
     return Path(os.path.abspath(folder))
+
+
+def _real(folder: Path) -> str:
+    try:
+        return os.path.realpath(folder)
+    except ValueError:  # a text that can be no path: whoever looks into it says so
+        return str(folder)

@@ -252,6 +252,17 @@ def test_a_source_that_cannot_say_where_it_looks_hides_only_itself(
     assert both.status().error == f"token source theirs: {part}: LookupError: lost"
 
 
+@pytest.mark.parametrize("nonsense", ["/a\0b", "/a\ud800b", b"/bytes", 7])
+def test_a_root_that_is_no_path_is_the_fault_of_its_source(
+    both: Neighbours, nonsense: object
+) -> None:
+    """H1: whatever a source names as its folder, that of others is read, and its status says so."""
+    both.write(b"3")
+    both.scan(good, roots=lambda: [nonsense])
+    assert both.tokens() == {"session-1": 120}
+    assert (both.status().error or "").startswith("token source theirs: roots: ")
+
+
 def test_files_are_not_taken_for_deleted_while_a_source_fails(both: Neighbours) -> None:
     """A question that raises leaves the walk incomplete, so that no mark is dropped."""
     both.write(b"3")

@@ -51,6 +51,13 @@ def test_two_names_of_one_folder_are_one_root(tmp_path: Path) -> None:
     assert len(project_roots([tmp_path / "real", tmp_path / "link"])) == 1
 
 
+@pytest.mark.parametrize("nonsense", ["/a\0b", "/a\ud800b"])
+def test_a_text_that_can_be_no_path_costs_the_others_nothing(tmp_path: Path, nonsense: str) -> None:
+    """T21: it is handed on, for the look to count."""
+    dirs = [Path(nonsense), tmp_path]
+    assert project_roots(dirs) == [folder / "projects" for folder in dirs]
+
+
 @pytest.mark.parametrize(
     ("relative", "selected"),
     [

@@ -337,8 +337,8 @@ class _Entry:
     def status(self, off: tuple[str, ...]) -> PluginStatus:
         return PluginStatus(
             name=one_line(self.name),
-            distribution=_shown(self.candidate and self.candidate.distribution),
-            version=_shown(self.candidate and self.candidate.version),
+            distribution=_shown(self.candidate.distribution if self.candidate else None),
+            version=_shown(self.candidate.version if self.candidate else None),
             state=self.state,
             error=_shown(self.error),
             hooks=self.hooks,

@@ -1,20 +1,24 @@
 """Asking the process that holds the lease, over its own HTTP.
 
 Promises an answer within the deadline, a sentence of that process, or `LeaseHeld` naming it. Goes
-to the address in the lease's file, without proxies and without following redirects. Never tries
-twice: whether a request may be repeated is the caller's to say.
+to the address in the lease's file, without proxies and without following redirects; where that is
+https, the certificate is for the name that people use and not for this machine's address, so it is
+not looked at. Never tries twice: whether a request may be repeated is the caller's to say.
 """
 
 from __future__ import annotations
 
 import http.client
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from instar_host.errors import InstarError, LeaseHeld
 from instar_host.lease import Holder
+
+if TYPE_CHECKING:
+    import ssl
 
 TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 16 << 20
@@ -41,15 +45,10 @@ class RemoteHost:
         return self._ask("POST", path, msgspec.json.encode(body))
 
     def _ask(self, method: str, path: str, body: bytes | None) -> Any:
-        address = urlsplit(self.holder.address or "")
-        if address.scheme != "http" or not address.hostname:
-            raise self._silent("answers no HTTP")
-        connection = http.client.HTTPConnection(
-            address.hostname, address.port, timeout=self._timeout_s
-        )
+        connection, prefix = self._connection()
         headers = {"authorization": f"Bearer {self._token}", "content-type": "application/json"}
         try:
-            connection.request(method, address.path.rstrip("/") + path, body, headers)
+            connection.request(method, prefix + path, body, headers)
             answer = connection.getresponse()
             data = answer.read(MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException):
@@ -63,12 +62,37 @@ class RemoteHost:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise self._silent("answers something else than this program would") from None
 
+    def _connection(self) -> tuple[http.client.HTTPConnection, str]:
+        """One to the holder, not opened yet, and the path below which it answers."""
+        try:
+            address = urlsplit(self.holder.address or "")
+            host, port, prefix = address.hostname, address.port, address.path.rstrip("/")
+        except ValueError:  # no address, whoever wrote it
+            host = None
+        if host and address.scheme == "http":
+            return http.client.HTTPConnection(host, port, timeout=self._timeout_s), prefix
+        if host and address.scheme == "https":
+            context = _unverified()
+            return http.client.HTTPSConnection(
+                host, port, timeout=self._timeout_s, context=context
+            ), prefix
+        raise self._silent("answers no HTTP")
+
     def _silent(self, why: str) -> LeaseHeld:
         return LeaseHeld(
             f"process {self.holder.pid} holds the lease and {why}; stop it, or wait and try again",
             pid=self.holder.pid,
             address=self.holder.address,
         )
+
+
+def _unverified() -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _words(data: bytes) -> str:

@@ -128,7 +128,7 @@ class Embedded:
         if self._announced or self.runtime.state != "running" or not server or not server[1]:
             return
         name = f"[{server[0]}]" if ":" in server[0] else server[0]
-        address = f"{scope.get('scheme', 'http')}://{name}:{server[1]}{scope.get('root_path', '')}"
+        address = f"{_scheme(scope)}://{name}:{server[1]}{scope.get('root_path', '')}"
         with contextlib.suppress(WorkersBusy, InstarError):  # the next request tries again
             self.runtime.file_workers.submit(partial(self.runtime.publish_address, address))
             self._announced = True
@@ -206,6 +206,14 @@ class _Lifespan:
         await say({"type": "lifespan.startup.complete"})
         await hear()
         await say({"type": "lifespan.shutdown.complete"})
+
+
+def _scheme(scope: Scope) -> str:
+    """What this very server speaks: what a proxy in front of it speaks is another matter, and
+    servers put that into the scope.
+    """
+    forwarded = any(name == b"x-forwarded-proto" for name, _value in scope.get("headers", ()))
+    return "http" if forwarded else scope.get("scheme", "http")
 
 
 def _make_host(

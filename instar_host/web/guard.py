@@ -84,7 +84,8 @@ class Guard:
             return first
         is_open = self._is_open(scope)
         if not is_open or scope["method"] not in SAFE_METHODS:
-            first = origin_refusal(headers, scope.get("scheme", "http"))
+            scheme = scope.get("scheme", "http")
+            first = origin_refusal(headers, scheme, self._policy.allow_hosts)
         first = first or query_refusal(scope.get("query_string", b""))
         if first is not None or is_open:
             return first

@@ -132,8 +132,14 @@ def target_refusal(raw_path: bytes, path: str) -> Refusal | None:
     return Refusal(status=400, error="The request target must be a path")
 
 
-def origin_refusal(headers: Headers, scheme: str) -> Refusal | None:
-    """Requests that a page of another site made a browser send."""
+def origin_refusal(
+    headers: Headers, scheme: str, allow_hosts: frozenset[str] = frozenset()
+) -> Refusal | None:
+    """Requests that a page of another site made a browser send.
+
+    Where a proxy ends TLS the page is https and what reaches us is not: that is our own page where
+    the name is one of `allow_hosts`, which somebody chose.
+    """
     refusal = Refusal(status=403, error="Cross-site request refused")
     sites = values_of(headers, b"sec-fetch-site")
     if len(sites) > 1 or (sites and sites[0] not in {b"same-origin", b"none"}):
@@ -142,9 +148,9 @@ def origin_refusal(headers: Headers, scheme: str) -> Refusal | None:
     if not origins:
         return None
     hosts = values_of(headers, b"host")
-    if len(origins) > 1 or len(hosts) != 1 or not _same_origin(origins[0], scheme, hosts[0]):
-        return refusal
-    return None
+    if len(origins) == len(hosts) == 1 and _same_origin(origins[0], scheme, hosts[0], allow_hosts):
+        return None
+    return refusal
 
 
 def query_refusal(query: bytes) -> Refusal | None:
@@ -223,12 +229,13 @@ def _split_host(value: bytes) -> tuple[str, int | None] | None:
         return None
 
 
-def _same_origin(origin: bytes, scheme: str, host: bytes) -> bool:
-    origin_scheme, mark, origin_host = origin.partition(b"://")
-    if not mark or origin_scheme != scheme.encode("latin-1", "replace"):
-        return False
-    default = 443 if scheme == "https" else 80
+def _same_origin(origin: bytes, scheme: str, host: bytes, allow_hosts: frozenset[str]) -> bool:
+    said, mark, origin_host = origin.partition(b"://")
     theirs, ours = _split_host(origin_host), _split_host(host)
-    if theirs is None or ours is None:
+    if not mark or theirs is None or ours is None:
         return False
+    behind_tls = said == b"https" and ours[0] in allow_hosts
+    if said != scheme.encode("latin-1", "replace") and not behind_tls:
+        return False
+    default = 443 if said == b"https" else 80
     return (theirs[0], theirs[1] or default) == (ours[0], ours[1] or default)

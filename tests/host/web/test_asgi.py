@@ -284,6 +284,18 @@ def test_other_processes_learn_where_it_answers(live: tuple[Mounted, str]) -> No
     assert mounted.runtime.lease_status().address == f"{address}/instar"
 
 
+def test_behind_a_proxy_that_ends_tls_the_address_is_what_the_server_speaks(
+    live: tuple[Mounted, str],
+) -> None:
+    """The server says https then; commands on this machine could not ask at such an address."""
+    mounted, address = live
+    forwarded = {**BEARER, "x-forwarded-proto": "https"}
+    with httpx.Client(base_url=address, headers=forwarded, trust_env=False) as client:
+        while mounted.runtime.lease_status().address is None:
+            client.get("/instar/health")
+    assert mounted.runtime.lease_status().address == f"{address}/instar"
+
+
 def test_the_fastapi_example_works(made: Callable[[], HostContext], after: ExitStack) -> None:
     """Its session lets in; without it the token is asked for."""
     app = create(make_host=made, allow_hosts=[NAME])

@@ -128,6 +128,31 @@ def test_another_site_cannot_make_a_browser_speak_for_us(
     assert status(origin_refusal(sent, "http")) == answer
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "scheme", "answer"),
+    [
+        (b"ledger.lan", b"https://ledger.lan", "http", 200),
+        (b"ledger.lan:8443", b"https://ledger.lan:8443", "http", 200),
+        (b"ledger.lan:443", b"https://ledger.lan", "http", 200),
+        (b"ledger.lan", b"https://ledger.lan:8443", "http", 403),
+        (b"ledger.lan:80", b"https://ledger.lan", "http", 403),
+        (b"ledger.lan", b"https://evil.example", "http", 403),
+        (b"ledger.lan", b"ftp://ledger.lan", "http", 403),
+        (b"ledger.lan", b"http://ledger.lan", "https", 403),
+        (b"localhost", b"https://localhost", "http", 403),
+        (b"phone.lan", b"https://phone.lan", "http", 403),
+    ],
+)
+def test_our_page_behind_a_proxy_that_ends_tls_is_ours(
+    host: bytes, origin: bytes, scheme: str, answer: int
+) -> None:
+    """Only under a name that was allowed, and never the other way round: what is not encrypted may
+    have been written by anybody on the way.
+    """
+    sent = [(b"host", host), (b"origin", origin)]
+    assert status(origin_refusal(sent, scheme, frozenset({"ledger.lan"}))) == answer
+
+
 def test_a_default_port_is_the_same_origin_written_or_not() -> None:
     """W2: http means port 80 and https 443 on either side."""
     sent = [(b"host", b"phone.lan"), (b"origin", b"http://phone.lan:80")]

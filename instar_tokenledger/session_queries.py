@@ -72,7 +72,8 @@ _REQUESTS = """
     LEFT JOIN names c ON c.id = p.version LEFT JOIN files ON files.id = p.file
     LEFT JOIN folders f ON f.id = files.folder
     WHERE s.number = ? AND s.name = ?
-    ORDER BY r.at_ms, f.path, files.name, r.offset LIMIT ? OFFSET ?
+    ORDER BY r.at_ms, f.path, files.name, r.offset, r.request_id, r.message_id, r.row_id
+    LIMIT ? OFFSET ?
 """
 
 

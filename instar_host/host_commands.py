@@ -63,14 +63,17 @@ def _configure_plugins(parser: argparse.ArgumentParser) -> None:
 def _run_plugins(arguments: argparse.Namespace, host: HostContext, terminal: Terminal) -> int:
     """List every plugin; 1 when one that should run does not, or failed when it was asked.
 
-    By then all of them were asked what `serve` asks, so that a bad section of theirs is known.
+    By then all of them were asked what `serve` asks, so that a bad section of theirs is known. What
+    they met in a host that runs is printed below, and changes nothing about the exit code.
     """
     statuses = host.plugins.statuses()
     if arguments.json:
         text = msgspec.json.format(msgspec.json.encode({"plugins": statuses}), indent=2).decode()
         print(text, file=terminal.out)
     else:
-        print(_table(statuses), file=terminal.out)
+        from instar_host.elsewhere import met_elsewhere
+
+        print("\n".join([_table(statuses), *met_elsewhere(host, statuses)]), file=terminal.out)
     return 0 if all(status.state in FINE and not status.errors for status in statuses) else 1
 
 

@@ -50,6 +50,9 @@ class Watch:
         self._launch = launch or launch_watching
         self._lock = threading.Lock()
         self._roots: tuple[bytes, ...] = ()
+        self._places: list[tuple[int, int] | None] = []
+        """Where they led when the watch began: one that leads elsewhere is watched anew."""
+        self._stale = False
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._began_at_s = 0.0
@@ -70,14 +73,16 @@ class Watch:
     def keep(self, roots: Sequence[bytes]) -> None:
         """Watch these roots from now on; none: do not watch. Costs nothing where that is so."""
         wanted = tuple(sorted(roots))
+        places = [_place(root) for root in wanted]
         now_s = self._clock.monotonic_s()
         running = self._process is not None and self._process.poll() is None
-        if running and wanted == self._roots:
+        same = (wanted, places, self._stale) == (self._roots, self._places, False)
+        if same and running:
             return
-        if wanted == self._roots and now_s - self._began_at_s < RETRY_S and wanted:
+        if same and wanted and now_s - self._began_at_s < RETRY_S:
             return
         self.stop("not wanted" if not wanted else "starting")
-        self._roots, self._began_at_s = wanted, now_s
+        self._roots, self._places, self._began_at_s = wanted, places, now_s
         if wanted:
             self._start(wanted)
 
@@ -93,6 +98,7 @@ class Watch:
         with self._lock:
             process, self._process = self._process, None
             thread, self._thread = self._thread, None
+            self._stale = False
             self._state = f"off: {why}"
         if process is not None:
             _end(process)
@@ -116,12 +122,27 @@ class Watch:
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        descriptor, rest, why = process.stdout.fileno(), b"", "it ended"
+        try:
+            why = self._hear_out(process, process.stdout.fileno())
+        except (OSError, TypeError, ValueError):  # whatever it says: ticks look by themselves
+            why = "it said what no watch says"
+        _end(process)
+        process.stdout.close()
+        with self._lock:
+            if process is self._process:
+                self._state, self._missed = f"off: {why}", True
+        self._wake()
+
+    def _hear_out(self, process: subprocess.Popen[bytes], descriptor: int) -> str:
+        """Listen until it ends or is not wanted any more; why. Raises ValueError and TypeError for
+        words that are none of a watch."""
+        rest, why = b"", "it ended"
+        ready = select.poll()  # not `select`, which knows no descriptor over 1,023
+        ready.register(descriptor, select.POLLIN)
         while process is self._process:
-            if not select.select([descriptor], [], [], LOOK_UP_S)[0]:
+            if not ready.poll(LOOK_UP_S * 1000):
                 if not self._wanted():
-                    why = "another process reads"
-                    break
+                    return "another process reads"
                 continue
             data = os.read(descriptor, READ_BYTES)
             if not data:
@@ -129,12 +150,7 @@ class Watch:
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 why = self._heard(process, line) or why
-        _end(process)
-        process.stdout.close()
-        with self._lock:
-            if process is self._process:
-                self._state, self._missed = f"off: {why}", True
-        self._wake()
+        return why
 
     def _heard(self, process: subprocess.Popen[bytes], line: bytes) -> str:
         """Take in one line; the reason, if it says that the watch has failed."""
@@ -146,7 +162,9 @@ class Watch:
                 return ""  # stopped meanwhile
             if not self.on:
                 self._state, self._missed = "on", True  # what happened before is not known
-            self._paths |= {os.fsencode(path) for path in said}
+            told = {os.fsencode(path) for path in said}
+            self._stale = self._stale or not told.isdisjoint(self._roots)
+            self._paths |= told
             if len(self._paths) > MAX_PATHS:
                 self._paths, self._missed = set(), True
         self._wake()
@@ -162,6 +180,14 @@ def launch_watching(roots: Sequence[bytes]) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def _place(root: bytes) -> tuple[int, int] | None:
+    try:
+        found = os.stat(root)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -173,6 +175,95 @@ def test_other_roots_begin_another_watch(clock: FakeClock, made: list[Watched]) 
         watched.watch.keep(roots)
     assert seen == [(b"/a",), (b"/a", b"/b")]
     assert watched.watch.state == "off: not wanted"
+
+
+@pytest.mark.parametrize("words", ["Hello\n", "[7]\n", "7\n", '["\\ud800"]\n'])
+def test_a_watch_that_talks_nonsense_is_ended(
+    clock: FakeClock, made: list[Watched], words: str
+) -> None:
+    """Words that are none of a watch end it, are told as its reason, and ticks look themselves."""
+    watched = Watched(clock, saying("[]\n" + words))
+    made.append(watched)
+    watched.watch.keep([b"/a"])
+    assert watched.woken(2)
+    assert watched.watch.state == "off: it said what no watch says"
+    assert watched.watch.take() == ([], True)
+
+
+def test_a_host_with_a_thousand_open_files_is_told_too(
+    clock: FakeClock, made: list[Watched]
+) -> None:
+    """T17: the number of the descriptor that the watch speaks through does not matter."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4_096, hard), hard))
+    fillers = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        watched = Watched(clock, saying("[]\n"))
+        made.append(watched)
+        watched.watch.keep([b"/a"])
+        assert watched.woken()
+        assert watched.watch.on
+    finally:
+        for filler in fillers:
+            os.close(filler)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_root_that_is_another_folder_by_now_is_watched_anew(
+    clock: FakeClock, made: list[Watched], tmp_path: Path
+) -> None:
+    """T21: a system watches folders and not names: a link that leads elsewhere, a root made anew
+    under the same number, and one that went are begun again."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    root = tmp_path / "root"
+    root.symlink_to(tmp_path / "a")
+    begun: list[Sequence[bytes]] = []
+    words = ["[]\n", f'[]\n["{root}"]\n', "[]\n"]
+
+    def launch(roots: Sequence[bytes]) -> subprocess.Popen[bytes]:
+        begun.append(roots)
+        return saying(words[len(begun) - 1])(roots)
+
+    watched = Watched(clock, launch)
+    made.append(watched)
+
+    def kept() -> int:
+        watched.watch.keep([os.fsencode(root)])
+        return len(begun)
+
+    assert (kept(), kept()) == (1, 1)
+    root.unlink()
+    root.symlink_to(tmp_path / "b")
+    assert kept() == 2
+    assert watched.woken(2)
+    while not watched.watch.take()[0]:
+        assert watched.woken()
+    assert (kept(), kept()) == (3, 3)
+
+
+def test_the_real_watch_goes_on_with_a_root_that_was_made_anew(
+    clock: FakeClock, made: list[Watched], tmp_path: Path
+) -> None:
+    """T21: a root that is deleted and made again between two ticks is watched again."""
+    pytest.importorskip("watchfiles")
+    watched = Watched(clock)
+    made.append(watched)
+    root = tmp_path / "root"
+    for name in (b"one", b"two"):
+        root.mkdir()
+        watched.watch.keep([os.fsencode(root)])
+        told: list[bytes] = []
+        while not watched.watch.on:
+            assert watched.woken()
+        (root / os.fsdecode(name)).touch()
+        while os.fsencode(root) + b"/" + name not in told:
+            assert watched.woken()
+            told += watched.watch.take()[0]
+        shutil.rmtree(root)
+        while os.fsencode(root) not in told:
+            assert watched.woken()
+            told += watched.watch.take()[0]
 
 
 def test_the_real_watch_tells_of_an_append_and_ends_with_its_input(

@@ -280,9 +280,9 @@ class Plugins:
             return Outcome(plugin=name, error=f"{hook}: switched off")
         try:
             value = check(impl.function(*(arguments[each] for each in impl.argnames)))
-        except KeyboardInterrupt:
-            raise
         except BaseException as exc:  # a plugin boundary: SystemExit too is one plugin's
+            if _a_persons(exc):
+                raise
             error = f"{hook}: {reason(exc)}"
             log.info("plugin %s: %s", name, error, exc_info=exc)
             self.report(name, error)
@@ -364,12 +364,20 @@ def _guarded(entry: _Entry, step: Callable[[_Entry], None]) -> None:
     """One step of loading one plugin; whatever it raises becomes its state."""
     try:
         step(entry)
-    except KeyboardInterrupt:
-        raise
     except BaseException as exc:  # a plugin boundary: even SystemExit is one plugin's
+        if _a_persons(exc):
+            raise
         entry.state = "refused" if isinstance(exc, WrapperRefused) else "failed"
         entry.error = reason(exc)
         log.info("plugin %s: %s", entry.name, entry.error, exc_info=exc)
+
+
+def _a_persons(exc: BaseException) -> bool:
+    """Whether somebody pressed Ctrl-C: signals reach the main thread alone, so elsewhere it is a
+    plugin's own, and would end the host's loop.
+    """
+    here = threading.current_thread()
+    return isinstance(exc, KeyboardInterrupt) and here is threading.main_thread()
 
 
 def _import(entry: _Entry) -> None:

@@ -173,6 +173,8 @@ class Run:
                 runner.run(self._live())
         except BaseException as exc:
             log.critical("the host's loop ended: %s", reason(exc), exc_info=exc)
+            self._error = InstarError(f"The host's loop ended: {reason(exc)}; start it again.")
+            self.state = "failed"
         finally:
             self._control.join(self._settings.stop_s)
             if self.state != "failed":

@@ -17,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -87,7 +88,8 @@ def serve_until(
         if not stop.is_set():
             _greet(options, host, terminal, address, policy.token)
             ready(address)
-        watch(runtime.lease_status, stop, terminal, troubles(host.plugins.statuses))
+        alive = partial(runtime.wait_ready, 0)
+        watch(runtime.lease_status, stop, terminal, troubles(host.plugins.statuses), alive)
     finally:
         ended = runtime.stop()
         sock.close()
@@ -226,10 +228,14 @@ def watch(
     stop: threading.Event,
     terminal: Terminal,
     news: Callable[[], list[str]] = list,
+    alive: Callable[[], object] = bool,
 ) -> None:
-    """Say who writes, whenever that changes, and what is new, until it is time to go."""
+    """Say who writes, whenever that changes, and what is new, until it is time to go. Raises what
+    `alive` raises.
+    """
     held = True
     while not stop.is_set():
+        alive()
         for line in news():
             print(f"  {line}", file=terminal.out, flush=True)
         with suppress(InstarError):  # a look that fails, for want of descriptors, is no end

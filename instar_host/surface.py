@@ -123,4 +123,8 @@ def _route_fault(route: Route) -> str:
         split_path(route.path)
     except ValueError as exc:
         return str(exc)
+    try:
+        msgspec.json.encode([route.body_schema, [dict(one.schema) for one in route.parameters]])
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        return f"{route.method} {route.path}: a schema of it is no JSON"
     return ""

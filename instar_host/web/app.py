@@ -175,6 +175,11 @@ class HostApp:
     ) -> None:
         try:
             await stream.open()
+        except HttpError as exc:
+            refused = self._refused(exc, scope)
+            assert isinstance(refused, Answer)  # its body is bytes
+            await refused(scope, receive, send)
+            return
         except Exception as exc:  # noqa: BLE001 - a plugin boundary: the stream did not begin
             await self._failure(exc, scope)(scope, receive, send)
             return

@@ -6,6 +6,7 @@ Promises one operation a route and nothing that the table does not say.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,8 +26,13 @@ def describe(routes: Iterable[Route], version: str) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
     schemas: dict[str, Any] = {"Error": _ERROR_SCHEMA}
+    names: Counter[str] = Counter()
     for route in routes:
         operation = _lifted(_operation(route), schemas)
+        name = operation["operationId"]
+        names[name] += 1
+        if names[name] > 1:  # /a/b and /a/{b} are spelt alike, and no two may be called alike
+            operation["operationId"] = f"{name}_{names[name]}"
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
@@ -111,7 +117,8 @@ def _lifted(value: Any, schemas: dict[str, Any]) -> Any:
         return [_lifted(one, schemas) for one in value]
     if not isinstance(value, dict):
         return value
-    for name, schema in value.get("$defs", {}).items():
+    definitions = value.get("$defs")
+    for name, schema in definitions.items() if isinstance(definitions, dict) else ():
         schemas.setdefault(name, _lifted(schema, schemas))
     kept = {key: _lifted(one, schemas) for key, one in value.items() if key != "$defs"}
     reference = kept.get("$ref")

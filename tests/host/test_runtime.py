@@ -189,6 +189,53 @@ def test_a_broken_plugin_takes_nobody_along(make_runtime: Callable[..., Runtime]
     assert diary.lines[-1] == "stopping, lease True"
 
 
+class Interrupts:
+    """Raises what a Ctrl-C would, where none can be."""
+
+    @hookimpl
+    def instar_ticks(self, host: HostContext) -> list[Tick]:
+        """No ticks."""
+        raise KeyboardInterrupt
+
+    @hookimpl
+    def instar_host_ready(self, host: HostContext) -> None:
+        """Not even then."""
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_of_a_plugin_does_not_end_the_host(
+    make_runtime: Callable[..., Runtime],
+) -> None:
+    """Signals reach the main thread alone: in a hook elsewhere it is the plugin's failure."""
+    diary = Diary()
+    runtime = make_runtime(Interrupts(), diary)
+    runtime.start()
+    assert runtime.wait_ready(GUARD_S)
+    assert diary.ready.wait(GUARD_S)
+    assert runtime.host is not None
+    assert "KeyboardInterrupt" in (runtime.host.plugins.statuses()[0].error or "")
+    assert runtime.state == "running"
+
+
+def test_a_loop_that_something_ended_is_a_failure_and_said(
+    make_runtime: Callable[..., Runtime], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever waits is told, the lease is free, and it can be started again."""
+    diary = Diary()
+    runtime = make_runtime(diary)
+    runtime.start()
+    assert runtime.wait_ready(GUARD_S)
+    runtime.loop.call_soon_threadsafe(sys.exit, 3)
+    assert runtime.stop(GUARD_S)
+    assert runtime.state == "failed"
+    with pytest.raises(InstarError, match="loop ended: SystemExit: 3"):
+        runtime.wait_ready(0)
+    assert diary.lines[-1] == "stopping, lease True"
+    assert not runtime.holds_lease()
+    runtime.start()
+    assert runtime.wait_ready(GUARD_S)
+
+
 def test_a_host_that_cannot_be_made_says_why_and_may_be_tried_again(make_host: MakeHost) -> None:
     """Rule 6: no latch; the next start makes it anew."""
     faults = [InstarError("config.json is broken")]

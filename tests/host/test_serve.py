@@ -313,6 +313,17 @@ def test_a_look_at_the_lease_that_fails_ends_nothing() -> None:
     assert "process 7 writes here" in shown.out.getvalue()  # type: ignore[attr-defined]
 
 
+def test_a_host_that_ended_by_itself_is_no_host_that_serves() -> None:
+    """`serve` stayed, answered nothing and said nothing; a service would never be started anew."""
+    stop, shown = threading.Event(), terminal(is_tty=False)
+
+    def alive() -> None:
+        raise InstarError("The host's loop ended")
+
+    with pytest.raises(InstarError, match="loop ended"):
+        watch(LeaseStatus, stop, shown, alive=alive)
+
+
 def test_where_nobody_can_write_no_process_is_named() -> None:
     """On a disk that is read-only nobody holds the lease, and "process None" is nobody's name."""
     stop, shown = threading.Event(), terminal(is_tty=False)

@@ -299,6 +299,32 @@ def test_a_route_that_cannot_be_served_costs_its_plugin_everything(
     assert served.client.get("/probe/echo").status_code == 200
 
 
+def _endless() -> dict[str, object]:
+    schema: dict[str, object] = {}
+    schema["items"] = schema
+    return schema
+
+
+@pytest.mark.parametrize("schema", [{"x": Path("/")}, {"x": "\ud800"}, _endless()])
+def test_a_schema_that_is_no_json_costs_its_plugin(
+    run_host: RunHost, probe: Probe, schema: dict[str, object]
+) -> None:
+    """The description of the API is everybody's, and was an error for everybody."""
+
+    class Schemed:
+        @hookimpl
+        def instar_routes(self) -> list[Route]:
+            """One route."""
+            answer = Response()
+            return [Route(method="POST", path="/s", endpoint=lambda _r: answer, body_schema=schema)]
+
+    served = run_host([probe, Schemed])
+    assert served.client.get("/openapi.json").status_code == 200
+    statuses = {s["name"]: s for s in served.client.get("/plugins").json()["plugins"]}
+    assert statuses["schemed"]["state"] in {"refused", "loaded"}
+    assert statuses["schemed"]["error"]
+
+
 def test_the_description_has_every_route_and_its_lock(served: RunningHost) -> None:
     """OpenAPI is generated from the table that is served."""
     described = served.client.get("/openapi.json").json()

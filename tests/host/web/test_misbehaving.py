@@ -127,6 +127,14 @@ def test_an_answer_that_cannot_be_sent_is_a_500_and_named(
     assert words in error_of(served)
 
 
+def test_a_stream_may_refuse_before_it_begins(run_host: RunHost) -> None:
+    """With a status of its own: too many views were a 500, and the plugin's failure."""
+    served = run_host([Odd(streaming(HttpError(503, "Too many", more=1)))])
+    answer = served.client.get("/odd")
+    assert (answer.status_code, answer.json()) == (503, {"error": "Too many", "more": 1})
+    assert error_of(served) == "None"
+
+
 def test_how_a_body_is_framed_is_the_servers_to_say(run_host: RunHost) -> None:
     """A wrong length or another connection's word for it would break the answer off."""
     headers = {"Content-Length": "999", "Transfer-Encoding": "chunked", "X-Own": " kept "}

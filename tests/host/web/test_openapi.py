@@ -52,3 +52,16 @@ def test_a_route_says_what_it_may_answer() -> None:
     free = describe([route(access="open")], "1")["paths"]["/letters/{id}"]["post"]
     assert free["security"] == []
     assert "401" not in free["responses"]
+
+
+def test_no_two_operations_are_called_alike() -> None:
+    """A fixed word and a name are spelt alike; generators of clients refuse such a pair."""
+    described = describe([route(path="/a/b"), route(path="/a/{b}"), route(path="/a-b")], "1")
+    ids = {path["post"]["operationId"] for path in described["paths"].values()}
+    assert len(ids) == 3
+
+
+def test_definitions_that_are_none_are_left_alone() -> None:
+    """A plugin's slip in a schema is its own; the document is everybody's."""
+    described = describe([route(body_schema={"$defs": 3})], "1")
+    assert set(described["components"]["schemas"]) == {"Error"}

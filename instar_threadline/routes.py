@@ -31,7 +31,7 @@ from instar_threadline.messages import Message, NewMessage
 from instar_threadline.record.lines import MAX_INSTANT_MS, instant_ms
 from instar_threadline.record.problems import PAGE_PROBLEMS
 from instar_threadline.record.search import MAX_QUERY_CHARS
-from instar_threadline.record.views import PAGE_MESSAGES, PAGE_THREADS, HasTopic
+from instar_threadline.record.views import PAGE_MESSAGES, PAGE_THREADS, HasTopic, id_of
 from instar_threadline.service import ThreadlineService
 
 MAX_BODY_BYTES = 1 << 20
@@ -183,12 +183,12 @@ class ThreadlineRoutes:
         query = text_parameter(request, "q") or ""
         if len(query) > MAX_QUERY_CHARS:
             raise HttpError(400, f"q may have at most {MAX_QUERY_CHARS} characters")
-        cursor = whole_parameter(request, "cursor", 0, low=0, high=9_999_999_999_999_999)
+        cursor = text_parameter(request, "cursor")
         page = self._ask(
             lambda: self._service.search().messages(
                 query,
                 limit=whole_parameter(request, "limit", HITS, low=1, high=MAX_HITS),
-                cursor=cursor or None,
+                cursor=None if cursor is None else id_of(cursor),
                 remote_agent=text_parameter(request, "remoteAgent") or "",
                 since_ms=_instant(request, "since"),
                 until_ms=_instant(request, "until"),
@@ -249,12 +249,12 @@ class ThreadlineRoutes:
     async def _stream(self) -> AsyncIterator[bytes]:
         yield b"retry: 2000\n\n"
         async with self._service.follower.following():
-            behind = not self._service.host.holds_lease()
+            began = False
             async for frame in self._service.events.subscribe():
                 yield frame
-                if behind:  # what was added before this stream began is told by nobody else
+                if not began:  # what was added before this stream began is told by nobody else
                     yield sse("changed", {})
-                    behind = False
+                    began = True
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         self._service.freshen()

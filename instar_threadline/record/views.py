@@ -1,12 +1,14 @@
 """Threads and messages as the routes and the command line show them: read-only, bounded.
 
-Promises that no view is broken by a bad record, that every list is a page with a cursor, and that
-instants are compared as instants. A name is a label: the fingerprint always stands beside it.
-What is shown about genuineness is what the index found: *integrity* and *completeness* apart.
+Promises that no view is broken by a bad record, that every list is a page with a cursor, bounded in
+its messages and in their text, and that instants are compared as instants. A name is a label: the
+fingerprint always stands beside it. What is shown about genuineness is what the index found:
+*integrity* and *completeness* apart.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,7 +23,7 @@ from instar_threadline.record import schema
 from instar_threadline.record.findings import Finding
 from instar_threadline.record.keyring import Keyring
 from instar_threadline.record.lines import MAX_INSTANT_MS, iso_instant
-from instar_threadline.record.readers import MESSAGE_COLUMNS, Readers, json_list, stored
+from instar_threadline.record.readers import MESSAGE_COLUMNS, Readers, Stored, json_list, stored
 from instar_threadline.record.rows import ThreadFigures
 from instar_threadline.record.schema import IDS_A_MS
 from instar_threadline.record.shapes import (
@@ -38,9 +40,12 @@ from instar_threadline.sources.statefiles import Known, StateFiles
 
 PAGE_THREADS = 200
 PAGE_MESSAGES = 500
+PAGE_CHARS = 4 << 20
+"""Of all texts on a page: a peer may send a thousand messages of a megabyte each."""
 
 HasTopic = Literal["yes", "no"]
 
+_ID = re.compile("-?[0-9]{1,19}")
 _COLUMNS = tuple(f for f in ThreadFigures.__struct_fields__ if f != "stale")
 _THREADS = f"SELECT {', '.join(_COLUMNS)} FROM threads"
 
@@ -106,9 +111,10 @@ class Views:
     def thread(
         self, thread_id: str, *, limit: int = PAGE_MESSAGES, before: str | None = None
     ) -> ThreadDetail | None:
-        """A thread and its last `limit` messages, or those before a cursor; None if unknown."""
+        """A thread and its last messages, or those before a cursor; None if unknown. At most
+        `limit`, and less where they are long."""
         known = self._files.known()
-        below = _single(before) if before is not None else (MAX_INSTANT_MS + 1) * IDS_A_MS
+        below = id_of(before) if before is not None else (MAX_INSTANT_MS + 1) * IDS_A_MS
         with self._readers.connection() as connection:
             found = schema.rows(connection, f"{_THREADS} WHERE thread_id = ?", (thread_id,))
             if not found:
@@ -119,13 +125,13 @@ class Views:
                 " CROSS JOIN threads t ON t.id = o.thread"
                 " WHERE o.thread = ? AND o.id < ? ORDER BY o.id DESC LIMIT ?"
             )
-            rows = schema.rows(connection, query, (figures.id, below, limit + 1))
+            page, more = _page(connection, query, (figures.id, below, limit + 1), limit)
             missing = _missing_by_tag(connection)
-        page = [stored(row) for row in reversed(rows[:limit])]
+        page.reverse()
         return ThreadDetail(
             summary=self._summary(figures, known, missing),
             messages=tuple(message_view(one, known) for one in page),
-            older_cursor=str(page[0].id) if len(rows) > limit else None,
+            older_cursor=str(page[0].id) if more else None,
             newer_cursor=str(page[-1].id) if page else str(below),
         )
 
@@ -220,6 +226,13 @@ class Views:
         )
 
 
+def id_of(cursor: str) -> int:
+    """The id of a message that a cursor names. Raises BadCursor."""
+    if not _ID.fullmatch(cursor) or abs(int(cursor)) > 1 << 62:
+        raise BadCursor("cursor has to be one that an earlier answer gave")
+    return int(cursor)
+
+
 def peers_like(connection: apsw.Connection, known: Known, wanted: str) -> list[tuple[str, str]]:
     """(peer, name in the message) of every agent whose id or name contains `wanted`."""
     pairs = schema.rows(connection, "SELECT peer, peer_name FROM peers")
@@ -267,6 +280,24 @@ def _missing_by_tag(connection: apsw.Connection) -> Counter[str]:
     return lost
 
 
+def _page(
+    connection: apsw.Connection, query: str, values: tuple[Any, ...], limit: int
+) -> tuple[list[Stored], bool]:
+    """(the first messages that a query finds, at least one; whether there are more)."""
+    page: list[Stored] = []
+    chars = 0
+    cursor = connection.execute(query, values)
+    try:
+        for row in cursor:
+            if len(page) == limit or chars >= PAGE_CHARS:
+                return page, True
+            page.append(stored(row))
+            chars += len(page[-1].message.text)
+    finally:
+        cursor.close()
+    return page, False
+
+
 def _figures(row: Sequence[Any]) -> ThreadFigures:
     return ThreadFigures(*row)
 
@@ -277,14 +308,4 @@ def _mean(total: int, count: int) -> int | None:
 
 def _pair(cursor: str) -> list[int]:
     first, _, second = cursor.partition(".")
-    return [_single(first), _single(second)]
-
-
-def _single(cursor: str) -> int:
-    try:
-        value = int(cursor)
-    except ValueError:
-        raise BadCursor("cursor has to be one that an earlier answer gave") from None
-    if abs(value) > 1 << 62:
-        raise BadCursor("cursor has to be one that an earlier answer gave")
-    return value
+    return [id_of(first), id_of(second)]

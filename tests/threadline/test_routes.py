@@ -149,7 +149,8 @@ def test_a_search_has_the_keys_of_the_reference(app: RunningHost) -> None:
         (THREADS, {"cursor": "no"}), (SEARCH, {"q": "abc", "limit": "10abc"}),
         (SEARCH, {"q": "abc", "limit": "201"}), (SEARCH, {"q": "x" * 501}),
         ("/threadline/observability/thread", {}), (PROBLEMS, {"limit": "501"}),
-        (PROBLEMS, {"cursor": "next"}),
+        (PROBLEMS, {"cursor": "next"}), (SEARCH, {"q": "abc", "cursor": "1_0"}),
+        (SEARCH, {"q": "abc", "cursor": ""}),
     ],
 )  # fmt: skip
 def test_a_bad_parameter_is_a_400(app: RunningHost, path: str, params: dict[str, str]) -> None:
@@ -282,3 +283,22 @@ def test_a_new_message_is_told_to_those_who_listen(app: RunningHost) -> None:
     assert event
     assert '"threadId":"t-1"' in data
     assert "ground" not in data
+
+
+def test_search_pages_go_on_at_either_end_of_time(app: RunningHost) -> None:
+    """The cursor of a message without an instant, of 1970, of before it or of the year 9999 is one:
+    each message once, and an end."""
+    instants = ["0001-01-01", "1969-12-31", "1970-01-01", "2026-05-01", "9999-12-31"]
+    for i, day in enumerate(instants):
+        said = {"direction": "in", "threadId": f"t{i}", "text": "some words", "from": DAWN}
+        app.client.post(MESSAGES, json={**said, "id": str(i), "timestamp": f"{day}T00:00:00Z"})
+    threads(app, len(instants))
+    found, cursor = [], dict[str, str]()
+    for _ in range(len(instants) + 1):
+        answer = app.client.get(SEARCH, params={"q": "words", "limit": "1", **cursor})
+        assert answer.status_code == 200
+        found += [hit["message"]["id"] for hit in answer.json()["hits"]]
+        if answer.json()["nextCursor"] is None:
+            break
+        cursor = {"cursor": answer.json()["nextCursor"]}
+    assert found == ["4", "3", "2", "1", "0"]

@@ -146,7 +146,7 @@ def series_text(rows: Sequence[Json], bucket: str, zone: tzinfo) -> str:
         [bucket.upper(), "TOKENS", "OUTPUT", "REQUESTS", ""],
         [
             [
-                datetime.fromtimestamp(row["start"] / 1000, zone).strftime(shape),
+                moment(row["start"], zone, shape),
                 grouped(total),
                 grouped(row["output"]),
                 grouped(row["eventCount"]),
@@ -253,12 +253,12 @@ def duration(seconds: float) -> str:
     )
 
 
-def moment(at_ms: int | None, zone: tzinfo | None) -> str:
-    """An instant in the zone given (None: the local one), to the minute."""
+def moment(at_ms: int | None, zone: tzinfo | None, shape: str = "%Y-%m-%d %H:%M") -> str:
+    """An instant in the zone given (None: the local one), to the minute unless said otherwise."""
     if at_ms is None:
         return "-"
     try:
-        return datetime.fromtimestamp(at_ms / 1000, zone).strftime("%Y-%m-%d %H:%M")
+        return datetime.fromtimestamp(at_ms / 1000, zone).strftime(shape)
     except (ValueError, OverflowError, OSError):  # a transcript may name any instant
         return "after 9999"
 

@@ -51,6 +51,8 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
 
 def known(connection: apsw.Connection, wanted: str) -> list[tuple[Request, str]]:
     """Requests, with their source, that bear `wanted` as request id, message id or row id."""
+    if any("\ud800" <= c <= "\udfff" for c in wanted):
+        return []  # bytes of a terminal that are no text: no id has any
     names = Interned(connection)
     rows: list[Any] = connection.execute(
         f"{SELECT} WHERE message_id = ?2 OR request_id = ?3 OR row_id = ?1 OR id IN"

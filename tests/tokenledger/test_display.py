@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from instar_tokenledger import display
-from instar_tokenledger.display import clean, duration, grouped, moment, progress_text, size, table
+from instar_tokenledger.display import (
+    clean,
+    duration,
+    grouped,
+    moment,
+    progress_text,
+    series_text,
+    size,
+    table,
+)
 from instar_tokenledger.ingest import Progress
 
 
@@ -28,6 +37,8 @@ def test_no_text_drives_the_terminal(text: str) -> None:
 def test_any_instant_can_be_shown(at_ms: int | None, zone: str) -> None:
     """L12: instants at the ends of the calendar, and none at all, are shown in any zone."""
     assert moment(at_ms, ZoneInfo(zone))
+    row = {"input": 1, "output": 1, "cacheCreate": 0, "cacheRead": 0, "eventCount": 1}
+    assert series_text([{**row, "start": at_ms or 0}], "hour", ZoneInfo(zone))
 
 
 @pytest.mark.parametrize(

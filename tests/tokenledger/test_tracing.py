@@ -102,8 +102,11 @@ def test_a_request_of_an_old_ledger_says_that_it_never_had_a_place(
     assert "instar 0.28, which kept no file" in shell("tokens", "trace", "r1").out
 
 
-def test_an_unknown_id_is_a_negative_answer(home: LedgerHome, shell: Shell) -> None:
-    """Exit code 1 and a sentence."""
-    result = shell("tokens", "trace", "nothing")
+@pytest.mark.parametrize("wanted", ["nothing", "nothing\udcff"])
+def test_an_unknown_id_is_a_negative_answer(home: LedgerHome, shell: Shell, wanted: str) -> None:
+    """Exit code 1 and a sentence, also for bytes that are no text."""
+    home.scan()
+    home.service.close()
+    result = shell("tokens", "trace", wanted)
     assert (result.code, result.out) == (1, "")
     assert "nothing" in result.err

@@ -26,6 +26,7 @@ from instar_host.errors import PluginError, one_line, reason
 from instar_host.hookspecs import PROJECT
 from instar_host.observers import Observers
 from instar_host.patience import Patience
+from instar_host.places import explained
 from instar_host.registry import Declared, Registry, WrapperRefused
 from instar_host.settings import nearest
 from instar_host.version import OUR_DISTRIBUTION
@@ -283,7 +284,7 @@ class Plugins:
         except BaseException as exc:  # a plugin boundary: SystemExit too is one plugin's
             if _a_persons(exc):
                 raise
-            error = f"{hook}: {reason(exc)}"
+            error = f"{hook}: {explained(exc)}"
             log.info("plugin %s: %s", name, error, exc_info=exc)
             self.report(name, error)
             if not spared:
@@ -368,7 +369,7 @@ def _guarded(entry: _Entry, step: Callable[[_Entry], None]) -> None:
         if _a_persons(exc):
             raise
         entry.state = "refused" if isinstance(exc, WrapperRefused) else "failed"
-        entry.error = reason(exc)
+        entry.error = explained(exc)
         log.info("plugin %s: %s", entry.name, entry.error, exc_info=exc)
 
 

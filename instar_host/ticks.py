@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable
 import msgspec
 
 from instar_host.clock import Clock
-from instar_host.errors import reason
+from instar_host.places import explained
 from instar_host.records import Tick, TickControl, TickStatus
 
 MAX_AT_ONCE = 4
@@ -123,7 +123,7 @@ class Ticks:
         try:
             wish = _seconds(job.tick.func(TickControl(stopping=self._stopping.is_set)))
         except BaseException as exc:
-            error = reason(exc)
+            error = explained(exc)
             repeated = job.status.failures_in_row > 0 and error == job.status.last_error
             level = logging.DEBUG if repeated else logging.WARNING  # once is enough to read
             log.log(level, "tick %s of %s failed: %s", job.name, job.plugin, error)

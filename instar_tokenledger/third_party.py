@@ -17,7 +17,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from instar_host.errors import reason
+from instar_host.places import explained
 from instar_host.store.tail import Lines, iter_lines
 from instar_tokenledger.usage import (
     KINDS,
@@ -89,7 +89,7 @@ class _Guard:
         try:
             return [_folder(root) for root in self._source.roots()]
         except FAILURES as error:  # a plugin boundary
-            self._say(f"roots: {reason(error)}")
+            self._say(f"roots: {explained(error)}")
             return []
 
     def asking(self, ask: Callable[[bytes], bool], name: str) -> Callable[[bytes], bool]:
@@ -100,7 +100,7 @@ class _Guard:
             try:
                 return bool(ask(relative))
             except FAILURES as error:  # a plugin boundary
-                self._say(f"{name}: {reason(error)}")
+                self._say(f"{name}: {explained(error)}")
                 raise OSError(f"token source {self._source.name}: {name} failed") from error
 
         return asked
@@ -112,7 +112,7 @@ class _Guard:
         except FAILURES as error:  # a plugin boundary
             if not lines.terminated:
                 return Decoded(state=state)  # half a line: the rest of it is still to come
-            return self._one_by_one(lines, state, reason(error))
+            return self._one_by_one(lines, state, explained(error))
 
     def _one_by_one(self, lines: Lines, state: bytes, why: str) -> Decoded:
         rows: list[UsageRow] = []
@@ -122,7 +122,7 @@ class _Guard:
             try:
                 decoded = self._decode(Lines(data=line + b"\n", offset=offset), state)
             except FAILURES as error:  # a plugin boundary
-                why = reason(error)
+                why = explained(error)
                 _count(skips, SOURCE_ERROR)
                 continue
             rows += decoded.rows

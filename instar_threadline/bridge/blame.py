@@ -7,11 +7,11 @@ may hold what the plugin was looking at. What was raised or returned is passed o
 from __future__ import annotations
 
 import inspect
-import os
-import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
+
+from instar_host.places import place
 
 Answer = TypeVar("Answer")
 Given = ParamSpec("Given")
@@ -30,7 +30,7 @@ def told(
         try:
             answer = call(*given, **named)
         except Exception as error:
-            tell(f"{what} raised {type(error).__name__}{_place(error)}")
+            tell(f"{what} raised {type(error).__name__}{place(error)}")
             raise
         if not isinstance(answer, kinds):
             wanted = " or ".join(kind.__name__ for kind in kinds)
@@ -40,9 +40,3 @@ def told(
         return answer
 
     return heard
-
-
-def _place(error: Exception) -> str:
-    """File and line in the plugin; empty where not even the call worked."""
-    frames = traceback.extract_tb(error.__traceback__)[1:]
-    return f" ({os.path.basename(frames[0].filename)}:{frames[0].lineno})" if frames else ""

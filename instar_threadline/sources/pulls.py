@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from instar_host.errors import InstarError, PluginError, reason
+from instar_host.errors import InstarError, PluginError
+from instar_host.places import explained
 from instar_host.records import HostContext, Record
 from instar_host.store.errors import StoreError
 from instar_host.store.files import ensure_private_dir, read_bounded, write_atomic
@@ -103,8 +104,9 @@ class Pulls:
             state = msgspec.structs.replace(state, error=str(error))
             more = False
         except Exception as error:  # noqa: BLE001 - a plugin's source may raise anything
-            self._host.plugins.report(plugin, f"message source {source.name!r}: {reason(error)}")
-            state = msgspec.structs.replace(state, error=reason(error))
+            why = explained(error)
+            self._host.plugins.report(plugin, f"message source {source.name!r}: {why}")
+            state = msgspec.structs.replace(state, error=why)
             more = False
         self._states[source.name] = state
         return not more

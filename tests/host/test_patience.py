@@ -120,7 +120,9 @@ def test_a_hook_that_keeps_failing_is_switched_off(
     assert asked(plugins) == ["bad"] * LIMIT
     fares = status(plugins, "flaky")
     assert (fares.state, fares.off, fares.errors) == ("loaded", (hook,), LIMIT)
-    assert fares.error == f"{hook}: ValueError: cannot; switched off after 3 failures in a row"
+    error = fares.error or ""
+    assert error.startswith(f"{hook}: ValueError: cannot (")
+    assert error.endswith("; switched off after 3 failures in a row")
     assert [record.getMessage() for record in caplog.records] == [f"plugin flaky: {fares.error}"]
     for call in CALLS.values():
         call(plugins, "good")

@@ -44,6 +44,8 @@ class LedgerTick:
         self._ingest: Ingest | None = None
         self._tidied_at_s: float | None = None
         self._untidy = False
+        self._missed = False
+        """What the watch told while a look was under way may not be all: another look is due."""
         self._look_for = self._looked_for = 0
         """The latest wish when the look began, and when the last whole one did."""
 
@@ -98,16 +100,17 @@ class LedgerTick:
 
     def _look(self, ingest: Ingest, settings: LedgerSettings, stopping: Callable[[], bool]) -> None:
         """Look at everything where that is due, else at what is known to have changed."""
-        paths, missed = self._watch.take()
+        going_on = ingest.progress.looking  # what is told now may lie where it has been already
+        paths, missed = ([], False) if going_on else self._watch.take()
         now_s = self._clock.monotonic_s()
         if ingest is not self._ingest:  # opened anew: it has seen nothing yet
             self._ingest, self._looked_at_s, self._changes = ingest, None, 0
         since_s = None if self._looked_at_s is None else now_s - self._looked_at_s
         wishes = self._service.wishes.now
-        due = missed or wishes.open or ingest.progress.looking
+        due = missed or self._missed or wishes.open or going_on
         if due or cadence.whole_look_is_due(self._pulse(settings), since_s):
-            if not ingest.progress.looking:
-                self._look_for = wishes.asked
+            if not going_on:
+                self._look_for, self._missed = wishes.asked, False
                 if wishes.open:
                     with contextlib.suppress(LedgerError, OSError):  # its own tick says why
                         self._service.gather()
@@ -115,6 +118,9 @@ class LedgerTick:
                 self._looked_for = self._look_for
                 self._looked_at_s = self._clock.monotonic_s()
                 self._look_s = self._looked_at_s - now_s
+                if going_on:
+                    paths, self._missed = self._watch.take()
+                    ingest.look_at_paths(paths)
         else:
             ingest.look_at_paths(paths)
             ingest.look_at_hot_files()
@@ -158,7 +164,7 @@ class LedgerTick:
 
     def _pulse(self, settings: LedgerSettings) -> Pulse:
         return Pulse(
-            waiting=self._waiting() or self._untidy,
+            waiting=self._waiting() or self._untidy or self._missed,
             quiet_s=self._clock.monotonic_s() - self._changed_at_s,
             look_s=self._look_s,
             idle_s=settings.idle_interval_ms / 1000,

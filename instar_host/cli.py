@@ -18,6 +18,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -133,7 +134,8 @@ def _dispatch(
 
     flag, rest = early(argv)
     where = locate_state_dir(flag, environ, cwd(), _home(home))
-    host = _open(where, environ) if open_host is None else open_host(where)
+    with redirect_stdout(sys.stderr):  # an answer holds nothing that a plugin prints on its way in
+        host = _open(where, environ) if open_host is None else open_host(where)
     try:
         return _run_command(argv, rest, host, terminal)
     finally:
@@ -162,7 +164,8 @@ def _run_command(
     from instar_host.host_commands import HOST_COMMANDS
 
     asked = rest[0] if rest and not rest[0].startswith("-") else None
-    claims = claimed(host, HOST_COMMANDS, asked)
+    with redirect_stdout(sys.stderr):
+        claims = claimed(host, HOST_COMMANDS, asked)
     line = CommandLine(HOST_COMMANDS, claims, host.plugins.report, host.version, asked)
     if not rest:
         print(line.help(), end="", file=terminal.err)

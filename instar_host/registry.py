@@ -65,6 +65,14 @@ class Registry(pluggy.PluginManager):
             raise PluginError("a plugin may not register others")
         return super().register(plugin, name)
 
+    def unregister(
+        self,
+        plugin: object | None = None,  # noqa: ARG002 - the signature is pluggy's
+        name: str | None = None,  # noqa: ARG002
+    ) -> object | None:
+        """Refused from outside, as `register` is. Raises PluginError."""
+        raise PluginError("a plugin may not take others out")
+
     @contextmanager
     def owned_by(self, plugin: str) -> Iterator[None]:
         """Hooks added inside the block belong to `plugin`."""
@@ -132,7 +140,7 @@ class Registry(pluggy.PluginManager):
     def expel(self, name: str) -> None:
         """Take a plugin's implementations out; the hooks that it specifies stay known."""
         if self.has_plugin(name):
-            self.unregister(name=name)
+            super().unregister(name=name)
 
     def _check_arguments(self, implementation: Declared) -> None:
         spec = self.caller(implementation.hook).spec

@@ -258,6 +258,27 @@ def test_a_command_that_cannot_be_set_up_is_reported_and_left_out(
     assert f"plugin breaks is loaded: command broken: {type(fault).__name__}" in said.err
 
 
+class Chatty:
+    """Prints where nobody asked it to."""
+
+    def __init__(self) -> None:
+        print("made")
+
+    @hookimpl
+    def instar_commands(self, host: HostContext) -> list[Command]:
+        print("asked")
+        return []
+
+
+def test_what_plugins_print_is_no_part_of_an_answer(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A program that reads JSON from standard output got a greeting first."""
+    assert call("plugins", "--json", plugins={"chatty": Chatty}).code == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err.split()) == ("", ["made", "asked"])
+
+
 def test_a_summary_is_shown_as_it_is(call: Call) -> None:
     """argparse would fill in what stands after a per cent sign, or fail to: the help did."""
     said = call(plugins={"whole": Breaks(summary="counts 100% of it, %(prog)s")})

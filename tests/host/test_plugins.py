@@ -342,8 +342,20 @@ def test_a_wrapper_is_refused(site: Site, load: Load, kind: str) -> None:
     assert len(plugins.collect("instar_ticks", host=None)) == 1
 
 
-def test_a_plugin_cannot_register_others(site: Site, load: Load) -> None:
-    """What `instar_addhooks` is handed registers nobody."""
-    site.install("sly", "def instar_addhooks(pm):\n    pm.register(object(), 'other')")
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("register(object(), 'other')", "may not register others"),
+        ("unregister(name='good')", "may not take others out"),
+        ("set_blocked('good')", "may not take others out"),
+    ],
+)
+def test_a_plugin_has_no_say_about_others(site: Site, load: Load, call: str, words: str) -> None:
+    """What `instar_addhooks` is handed registers nobody and takes nobody out."""
+    site.install("sly", f"def instar_addhooks(pm):\n    pm.{call}")
+    site.install("good", GOOD)
 
-    assert "may not register others" in (status(load(enabled=("sly",)), "sly").error or "")
+    plugins = load(enabled=("good", "sly"))
+
+    assert words in (status(plugins, "sly").error or "")
+    assert [c.plugin for c in plugins.collect("instar_ticks", host=None)] == ["good"]

@@ -22,14 +22,13 @@ from instar_threadline import export
 from instar_threadline.errors import IndexUnavailable
 from instar_threadline.record.lines import instant_ms
 from instar_threadline.record.problems import problem_of
-from instar_threadline.record.search import SearchPage
+from instar_threadline.record.search import MAX_QUERY_CHARS, Hit
 from instar_threadline.record.shapes import MessageView, ThreadSummary
 from instar_threadline.record.verify import StreamVerdict, Verdict, verify
 from instar_threadline.record.views import ThreadDetail, Views
 from instar_threadline.service import ThreadlineService
 from instar_threadline.terminal import ago, clean, fitted
 
-EXPORT_PAGE = 500
 SHOW_MESSAGES = 50
 MOST = 10_000
 """Threads or messages of one answer."""
@@ -103,27 +102,43 @@ def _show(call: _Call) -> int:
 
 def _search(call: _Call) -> int:
     arguments = call.arguments
+    if len(arguments.text) > MAX_QUERY_CHARS:
+        raise UsageError(f"the text may have at most {MAX_QUERY_CHARS} characters")
     call.views()
-    page: SearchPage = call.service.search().messages(
-        arguments.text,
-        limit=arguments.limit,
-        remote_agent=arguments.agent,
-        since_ms=_instant(arguments.since, "--since"),
-        until_ms=_instant(arguments.until, "--until"),
-        budget_s=SEARCH_BUDGET_S,
-    )
+    hits, scope = _hits(call)
     if arguments.json:
-        call.say_json({"hits": page.hits, "count": len(page.hits), "scope": page.scope})
+        call.say_json({"hits": hits, "count": len(hits), "scope": scope})
     else:
-        for hit in page.hits:
+        for hit in hits:
             message = hit.message
             call.say(f"{message.at or clean(message.timestamp)}  {clean(message.thread_id)}")
             call.say(f"  {_who(message)}: {clean(hit.snippet)}")
-        if page.scope == "recent":
+        if scope == "recent":
             call.say("Fewer than three characters: only the most recent messages were searched.")
-        if not page.hits:
+        if not hits:
             call.say("No matches.")
-    return 0 if page.hits else 1
+    return 0 if hits else 1
+
+
+def _hits(call: _Call) -> tuple[list[Hit], str]:
+    """(as many hits as are wanted, what was searched): a search that stops to breathe goes on."""
+    arguments, hits = call.arguments, list[Hit]()
+    cursor: int | None = None
+    while True:
+        page = call.service.search().messages(
+            arguments.text,
+            limit=arguments.limit - len(hits),
+            cursor=cursor,
+            remote_agent=arguments.agent,
+            since_ms=_instant(arguments.since, "--since"),
+            until_ms=_instant(arguments.until, "--until"),
+            budget_s=SEARCH_BUDGET_S,
+        )
+        hits += page.hits
+        done = page.next_cursor is None or page.scope == "recent"
+        if done or len(hits) >= arguments.limit:
+            return hits, page.scope
+        cursor = int(page.next_cursor or 0)
 
 
 def _verify(call: _Call) -> int:
@@ -143,46 +158,17 @@ def _verify(call: _Call) -> int:
 def _export(call: _Call) -> int:
     views, out = call.views(), call.terminal.out
     wanted = call.arguments.thread
-    threads = [wanted] if wanted else list(_all_threads(views))
+    threads = [wanted] if wanted else views.thread_ids()
     as_text = call.arguments.format == "markdown"
     write = export.markdown if as_text else export.jsonl
     for thread_id in threads:
-        pages = _all_messages(views, thread_id)
-        if pages is None:
+        detail = views.thread(thread_id, limit=1)
+        if detail is None:
             call.terminal.err.write(f"There is no thread {clean(thread_id)}.\n")
             return 1
-        summary, messages = pages
-        for chunk in write(summary, messages):
+        for chunk in write(detail.summary, views.messages(thread_id)):
             out.write(chunk if as_text else json_for(out, chunk))
     return 0
-
-
-def _all_threads(views: Views) -> Iterator[str]:
-    cursor = None
-    while True:
-        page = views.threads(limit=EXPORT_PAGE, cursor=cursor)
-        yield from (thread.thread_id for thread in page.threads)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
-
-
-def _all_messages(
-    views: Views, thread_id: str
-) -> tuple[ThreadSummary, Iterator[MessageView]] | None:
-    """The thread and all its messages, oldest first; None if there is no such thread."""
-    last = views.thread(thread_id, limit=EXPORT_PAGE)
-    if last is None:
-        return None
-    pages = [last.messages]
-    cursor = last.older_cursor
-    while cursor is not None:
-        page = views.thread(thread_id, limit=EXPORT_PAGE, before=cursor)
-        if page is None:
-            break
-        pages.append(page.messages)
-        cursor = page.older_cursor
-    return last.summary, (message for page in reversed(pages) for message in page)
 
 
 def _thread_line(thread: ThreadSummary, now_ms: int) -> str:

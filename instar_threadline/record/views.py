@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import apsw
@@ -34,7 +34,7 @@ from instar_threadline.record.shapes import (
     message_view,
     shown_name,
 )
-from instar_threadline.record.signing import thread_tag
+from instar_threadline.record.signing import thread_tag, whole_text
 from instar_threadline.record.verify import Counts, StreamVerdict, Tally, Verdict, verdict_of
 from instar_threadline.sources.statefiles import Known, StateFiles
 
@@ -113,6 +113,10 @@ class Views:
     ) -> ThreadDetail | None:
         """A thread and its last messages, or those before a cursor; None if unknown. At most
         `limit`, and less where they are long."""
+        if (
+            whole_text(thread_id) != thread_id
+        ):  # no thread is called so, and SQLite takes no such text
+            return None
         known = self._files.known()
         below = id_of(before) if before is not None else (MAX_INSTANT_MS + 1) * IDS_A_MS
         with self._readers.connection() as connection:
@@ -134,6 +138,31 @@ class Views:
             older_cursor=str(page[0].id) if more else None,
             newer_cursor=str(page[-1].id) if page else str(below),
         )
+
+    def thread_ids(self) -> list[str]:
+        """Of all threads there are now, the latest first: threads move while they are listed."""
+        with self._readers.connection() as connection:
+            query = "SELECT thread_id FROM threads ORDER BY last_at DESC, subject_id DESC"
+            return [thread_id for (thread_id,) in schema.rows(connection, query)]
+
+    def messages(self, thread_id: str) -> Iterator[MessageView]:
+        """All messages of a thread, oldest first, a page in memory at a time. Raises
+        IndexUnavailable."""
+        after = -(MAX_INSTANT_MS + 1) * IDS_A_MS
+        query = (
+            f"SELECT {MESSAGE_COLUMNS} FROM threads t CROSS JOIN of_thread o ON o.thread = t.id"
+            " CROSS JOIN messages m ON m.id = o.id"
+            " WHERE t.thread_id = ? AND o.id > ? ORDER BY o.id LIMIT ?"
+        )
+        more = True
+        while more:
+            known = self._files.known()
+            with self._readers.connection() as connection:
+                values = (thread_id, after, PAGE_MESSAGES + 1)
+                page, more = _page(connection, query, values, PAGE_MESSAGES)
+            for one in page:
+                after = one.id
+                yield message_view(one, known)
 
     def stats(self) -> Stats:
         """Figures over all threads."""

@@ -11,8 +11,10 @@ import pytest
 
 from instar_host.cli import main
 from instar_host.lease import Lease
+from instar_threadline import commands
+from instar_threadline.record import views
 from tests.screens import Screen
-from tests.threadline.logs import DAWN, GAIL, open_log, received, sent
+from tests.threadline.logs import DAWN, GAIL, Seen, open_log, received, sent
 
 Run = Callable[..., tuple[int, str]]
 
@@ -128,3 +130,46 @@ def test_a_line_is_cut_for_a_person_and_whole_for_a_program(
     main(["threads", "list", "--state-dir", str(state_dir)])
     assert isinstance(sys.stdout, Screen)
     assert max(map(len, sys.stdout.getvalue().splitlines())) == 40
+
+
+def test_a_search_that_takes_longer_goes_on_to_the_end(
+    run: Run, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a page of the search ends without a hit, nobody is told that there is none."""
+    decoys = [received("abd abc", thread_id="t-3") for _ in range(600)]  # all the trigrams
+    first = received("abcabd", thread_id="t-3", timestamp="2020-01-01T00:00:00Z")
+    open_log(state_dir).record([first, *decoys])
+    monkeypatch.setattr(commands, "SEARCH_BUDGET_S", -1.0)
+
+    assert run("search", "abcabd")[0] == 0
+    assert json.loads(run("search", "abc", "--limit", "601", "--json")[1])["count"] == 601
+    assert run("search", "abdabd")[0] == 1
+
+
+def test_what_no_thread_can_be_called_is_no_thread(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An argument that is no UTF-8 is a sentence, and a text that no search takes is another."""
+    assert [run(command, "\udcff")[0] for command in ("show", "export")] == [1, 1]
+    assert run("search", "x" * 501)[0] == 2
+
+
+def test_an_export_has_all_that_there_is_while_more_comes(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each message once, in order, a page in memory at a time; threads that move are not missed."""
+    monkeypatch.setattr(views, "PAGE_MESSAGES", 2)
+    log = open_log(state_dir)
+    log.record([received(str(i), thread_id=f"t-{i % 3}", id=str(i)) for i in range(15)])
+    seen = Seen(state_dir)
+    found, more = list[str](), iter(range(15, 30))
+    for thread_id in seen.views.thread_ids():
+        for message in seen.views.messages(thread_id):
+            found.append(message.id)
+            n = next(more, None)
+            if n is not None:  # to a thread that is behind: it becomes the latest one
+                log.record([received(str(n), thread_id="t-0", timestamp="2030-01-01T00:00:00Z")])
+                seen.refresh()
+    seen.close()
+    assert set(map(str, range(15))) <= set(found)
+    assert len(found) == len(set(found))

@@ -23,6 +23,7 @@ from instar_threadline.bridge.assembly import NOT_CONFIGURED, Bridge
 from instar_threadline.bridge.call import POLL_S, Call
 from instar_threadline.bridge.check import check
 from instar_threadline.bridge.connection import PUBLIC_API, find_connection
+from instar_threadline.bridge.outbox import FORGOTTEN
 from instar_threadline.bridge.settings import KEYS
 from instar_threadline.bridge.status import BridgeStatus, TargetStatus, TopicCounts
 from instar_threadline.bridge.worker import ChatWorker
@@ -76,7 +77,8 @@ def _target_lines(target: TargetStatus, now_ms: int) -> Iterator[str]:
     sent = target.counters.get("sent", 0) + target.counters.get("repeat", 0)
     figures = [f"{target.queued} waiting{history}{lanes}", f"{sent} sent"]
     for counter, words in (("repeats-marked", "marked as possible repeats"),
-                           ("skipped", "skipped"), ("dropped", "dropped")):  # fmt: skip
+                           ("skipped", "skipped"), ("dropped", "dropped"),
+                           (FORGOTTEN, "old dead letters let go of")):  # fmt: skip
         if number := target.counters.get(counter, 0):
             figures.append(f"{number} {words}")
     yield f"{target.name}: {', '.join(figures)}"

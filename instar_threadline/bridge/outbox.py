@@ -19,11 +19,11 @@ from msgspec import Struct
 
 from instar_host.clock import Clock
 from instar_host.store.sqlite import write_transaction
+from instar_threadline.bridge import dead
 from instar_threadline.bridge.rows import (
     COLUMNS,
     DeadLetter,
     Row,
-    dead_letter_from,
     insert,
     key_of,
     row_from,
@@ -35,7 +35,8 @@ REPEAT_WINDOW_MS = 60_000
 REPEAT_MIN_CODE_POINTS = 24
 """Shorter words ("yes") are rightly said twice."""
 MAX_BODY_BYTES = 1 << 20
-
+FORGOTTEN = "forgotten"
+"""The counter of dead letters that were let go of because there were more."""
 
 Which = Literal["all", "live", "history"]
 
@@ -45,6 +46,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     rows: int = 200_000
     bytes: int = 256 << 20
+    dead: int = 10_000
+    """Dead letters of all targets that are kept for a person to decide about: the newest."""
 
 
 class Outbox:
@@ -233,11 +236,9 @@ class Outbox:
     def park(self, row: Row, reason: str, placeholder: str) -> None:
         """Make a dead letter of a row; a placeholder takes its place in the lane."""
         with self.transaction() as db:
-            db.execute(
-                "INSERT INTO dead (target, reason, at_ms, row) VALUES (?, ?, ?, ?)",
-                (row.target, reason, self.clock.now_ms(), msgspec.json.encode(row)),
-            )
+            dead.add(db, row, reason, self.clock.now_ms())
             self.count(row.target, "dead")
+            self._forget_dead(dead.beyond(db, self.limits.dead), FORGOTTEN)
             if row.kind == "placeholder":
                 self.settle([row], "skipped:placeholder refused")
                 return
@@ -254,49 +255,49 @@ class Outbox:
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
         """The newest dead letters first."""
         with self.lock:
-            found = self.connection.execute(
-                "SELECT id, target, reason, at_ms, row FROM dead ORDER BY id DESC LIMIT ?", (limit,)
-            ).fetchall()
-        return [dead_letter_from(values) for values in found]
+            return dead.newest(self.connection, limit)
 
     def retry_dead(self, ids: Sequence[int] | None = None) -> int:
         """Queue dead letters again, at the end of their lanes; None means all of them."""
         with self.transaction() as db:
-            chosen = [d for d in self.dead_letters(100_000) if ids is None or d.id in ids]
-            for letter in reversed(chosen):
-                key = key_of("retry", letter.id, letter.row.key)
+            chosen = dead.chosen(db, ids)
+            for number, target in chosen:
+                row = dead.read(db, number).row
                 again = {
-                    "key": key,
+                    "key": key_of("retry", number, row.key),
                     "alone": True,
                     "plain": False,
                     "queued_at_ms": self.clock.now_ms(),
                 }
-                insert(db, msgspec.structs.replace(letter.row, **again))
-                db.execute("DELETE FROM dead WHERE id = ?", (letter.id,))
-                self.count(letter.target, "dead", -1)
+                insert(db, msgspec.structs.replace(row, **again))
+                dead.remove(db, number)
+                self.count(target, "dead", -1)
         return len(chosen)
 
     def drop_dead(self, ids: Sequence[int] | None = None) -> int:
         """Forget dead letters; None means all of them."""
-        with self.transaction():
-            chosen = [d for d in self.dead_letters(100_000) if ids is None or d.id in ids]
-            for letter in chosen:
-                self.connection.execute("DELETE FROM dead WHERE id = ?", (letter.id,))
-                self.count(letter.target, "dead", -1)
-                self.count(letter.target, "dropped")
+        with self.transaction() as db:
+            chosen = dead.chosen(db, ids)
+            self._forget_dead(chosen, "dropped")
         return len(chosen)
 
     def drop_waiting(self, target: str, *, history_only: bool) -> int:
         """Give up what waits (a person's decision); rows under way are left to end."""
+        which = (
+            "target = ?1 AND (history OR NOT ?2) AND seq NOT IN (SELECT value FROM json_each(?3))"
+        )
         with self.transaction() as db:
-            busy = set(self.seqs_under_way(target))
-            found = db.execute(
-                f"SELECT {COLUMNS} FROM queue WHERE target = ? AND (history OR NOT ?)",
-                (target, history_only),
-            ).fetchall()
-            rows = [row for row in map(row_from, found) if row.seq not in busy]
-            self.settle(rows, "dropped")
-        return len(rows)
+            busy = msgspec.json.encode(self.seqs_under_way(target)).decode()
+            given_up = (target, history_only, busy)
+            db.execute(
+                "INSERT INTO delivered SELECT target, key, 'dropped', 0, NULL, ?4 FROM queue"
+                f" WHERE {which} ON CONFLICT DO NOTHING",
+                (*given_up, self.clock.now_ms()),
+            )
+            db.execute(f"DELETE FROM queue WHERE {which}", given_up)
+            dropped = db.changes()
+            self.count(target, "dropped", dropped)
+        return dropped
 
     def forget_ids(self, target: str) -> None:
         """Another chat: the same ids are other messages there, and none of them is corrected."""
@@ -321,6 +322,12 @@ class Outbox:
         if value is None:
             return []
         return list(msgspec.json.decode(value, type=_Seqs).seqs)
+
+    def _forget_dead(self, letters: Iterable[dead.Named], why: str) -> None:
+        for number, target in letters:
+            dead.remove(self.connection, number)
+            self.count(target, "dead", -1)
+            self.count(target, why)
 
     def _shortened_repeat(self, row: Row) -> Row:
         """A retry of a peer comes with a new id and the same words: show a line instead of

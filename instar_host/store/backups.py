@@ -57,7 +57,8 @@ def daily_backup(
 ) -> str | None:
     """Make the backup of the UTC day of `now_ms` as `<stem>-<day>.db`; None if it is there already.
 
-    Older ones beyond `keep` are removed after the new one is in place. Raises as `backup` does.
+    Older ones beyond `keep` are removed after the new one is in place, and before them those of
+    later days, which a clock that was ahead has left. Raises as `backup` does.
     """
     folder = os.fsdecode(directory)
     ensure_private_dir(folder)
@@ -66,13 +67,19 @@ def daily_backup(
     if os.path.lexists(target):
         return None
     backup(connection, target)
-    rotate_backups(folder, stem, keep)
+    rotate_backups(folder, stem, keep, today=target)
     return target
 
 
-def rotate_backups(directory: AnyPath, stem: str, keep: int = 3) -> list[str]:
-    """Remove the oldest daily backups beyond `keep` (at least 1); return what was removed."""
-    surplus = _dailies(directory, stem)[max(1, keep) :]
+def rotate_backups(
+    directory: AnyPath, stem: str, keep: int = 3, today: str | None = None
+) -> list[str]:
+    """Remove the oldest daily backups beyond `keep` (at least 1), those after `today`'s first;
+    return what was removed."""
+    found = _dailies(directory, stem)
+    if today is not None:
+        found.sort(key=lambda path: path > today)
+    surplus = found[max(1, keep) :]
     for path in surplus:
         os.unlink(path)
     return surplus

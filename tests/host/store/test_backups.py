@@ -114,6 +114,20 @@ def test_one_backup_a_day_and_three_are_kept(writer: apsw.Connection, tmp_path: 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_a_clock_that_was_ahead_costs_no_backup(writer: apsw.Connection, tmp_path: Path) -> None:
+    """T18: backups dated after today make way first; today's stays, and is made once."""
+    folder = tmp_path / "backups"
+    for day in range(3):
+        daily_backup(writer, folder, "store", START_MS + (3_650 + day) * DAY_MS)
+    for day in range(3):
+        instant = START_MS + day * DAY_MS
+        made = daily_backup(writer, folder, "store", instant)
+        assert made is not None
+        assert Path(made).exists()
+        assert daily_backup(writer, folder, "store", instant) is None
+    assert sorted(os.listdir(folder)) == [f"store-2026-01-0{day}.db" for day in (5, 6, 7)]
+
+
 def test_rotation_touches_nothing_else(tmp_path: Path) -> None:
     """Files of another name, or of another database, are not backups of this one."""
     others = ["other-2026-01-01.db", "store-notes.db", "store-2026-01-01.db.bak", "x"]

@@ -87,6 +87,7 @@ def _open(path: str, clock: Clock) -> apsw.Connection:
         migrations=MIGRATIONS,
         synchronous="NORMAL",
         check=not sound,
+        fully=soundness.is_doubted(path),
     )
     connection.wal_autocheckpoint(journal.PAGES_A_CHECKPOINT)
     if not sound:

@@ -36,6 +36,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     schema: int
     closed: _State | None = None
     """Device, inode, size, mtime and ctime in ns as they were left; None while it is in use."""
+    doubted: bool = False
+    """True when somebody met damage after that check."""
 
 
 def is_sound(name: str, *, schema: int, now_ms: int) -> bool:
@@ -64,7 +66,7 @@ def closed(name: str) -> None:
     """
     note = _note(name)
     before = _state(name)
-    if note is None or before is None or note.closed == before:
+    if note is None or note.doubted or before is None or note.closed == before:
         return
     with contextlib.suppress(OSError):
         # The clock of file systems ticks every few ms, and a write within the tick would not show:
@@ -76,9 +78,16 @@ def closed(name: str) -> None:
 
 
 def doubted(name: str) -> None:
-    """Somebody met damage: the next to open it checks, whoever closes it before."""
+    """Somebody met damage: the next to open it checks, and fully, whoever closes it before."""
     with contextlib.suppress(OSError):
-        os.unlink(name + SUFFIX)
+        os.unlink(name + SUFFIX)  # also where no other can be written
+    _write(name, Note(checked_at_ms=0, sqlite="", schema=0, doubted=True))
+
+
+def is_doubted(name: str) -> bool:
+    """True when damage was met since the last check, which a quick one may not see."""
+    note = _note(name)
+    return note is not None and note.doubted
 
 
 def _note(name: str) -> Note | None:

@@ -15,7 +15,13 @@ import pytest
 
 from instar_host.config import Config
 from instar_host.store import soundness
-from instar_host.store.errors import ForeignDatabase, NewerSchema, StoreError, UnsafeFile
+from instar_host.store.errors import (
+    BackupFailed,
+    ForeignDatabase,
+    NewerSchema,
+    StoreError,
+    UnsafeFile,
+)
 from instar_tokenledger.ledger import Ledger
 from instar_tokenledger.opening import backup_folder, open_ledger
 from instar_tokenledger.schema import APPLICATION_ID, MIGRATIONS
@@ -238,6 +244,40 @@ def test_damage_that_a_question_meets_is_mended(home: LedgerHome) -> None:
     home.assert_true()
     assert rollups_of(home) == recounted(home)
     assert home.service.health.notes
+
+
+def forget_in_index(home: LedgerHome, index: str) -> None:
+    """Make an index leave out every row that is there, which a quick check does not see."""
+    connection = apsw.Connection(home.database)
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    sql = str(connection.execute("SELECT sql FROM sqlite_schema WHERE name = ?", (index,)).get)
+    connection.execute(f"DROP INDEX {index}")
+    connection.execute(f"{sql} AND id > (2 << 30)")
+    connection.pragma("writable_schema", "ON")
+    connection.execute("UPDATE sqlite_schema SET sql = ? WHERE name = ?", (sql, index))
+    connection.close()
+
+
+def test_damage_that_a_backup_meets_is_mended(home: LedgerHome) -> None:
+    """D6: an index that lost rows has requests counted twice; the full check of the daily backup
+    finds it, and the next step checks as fully, restores and reads again."""
+    home = with_backups(home)
+    written(home)
+    home.restart()
+    home.scan()
+    home.service.close()
+    forget_in_index(home, "requests_message")
+    clock_of(home).advance(DAY_S)
+    home.write("projects/a/fork.jsonl", said("m1", "r1"), said("m3", "r3"))
+    with pytest.raises(BackupFailed):
+        home.scan()
+    assert home.summary()["eventCount"] == 4
+    home.scan()
+    home.assert_true()
+    assert rollups_of(home) == recounted(home)
+    assert "was restored" in " ".join(home.service.health.notes)
+    home.scan()
+    assert len(home.service.health.notes) == 2
 
 
 @pytest.mark.parametrize("table", ["requests", "marks", "folders"])

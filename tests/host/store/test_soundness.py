@@ -149,6 +149,9 @@ def test_a_doubt_outlives_the_one_who_has_it_open(path: Path) -> None:
     close_writer(connection)
     soundness.closed(str(path))
     assert not is_sound(path)
+    assert soundness.is_doubted(str(path))
+    soundness.checked(str(path), schema=1, now_ms=NOW_MS)
+    assert not soundness.is_doubted(str(path))
 
 
 def test_a_note_that_cannot_be_written_is_no_trouble(path: Path) -> None:

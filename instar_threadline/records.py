@@ -80,8 +80,14 @@ class Mirrored(Record, frozen=True, kw_only=True):
     """Told to observers after a message was delivered, or given up."""
 
     message: Message
+    """With its text redacted."""
     sink: str
-    status: Literal["delivered", "dead", "ambiguous"]
+    """`telegram`, or `sink:` and the name of a plugin's sink."""
+    status: Literal["delivered", "dead"]
+    """`dead`: refused, or nobody knows; it is parked for a person, who may send it again."""
     topic_id: int | None = None
+    """Telegram's topic; None for a sink and for the general one."""
     at_ms: int = 0
+    """When that was known, milliseconds since 1970 UTC."""
     reason: str = ""
+    """Why it is dead."""

@@ -51,3 +51,20 @@ def test_a_text_is_taken_in_once(tmp_path: Path) -> None:
         assert [row[0] for row in found] == sorted({row[0] for row in found})
         assert len(found) == 6
         words.close()
+
+
+def test_each_text_is_taken_in_under_its_own_number(tmp_path: Path) -> None:
+    """SQLite promises no order of rows that it was not asked for, and may change it."""
+    log, seen = open_log(tmp_path), Seen(tmp_path)
+    for at in (10, 20, 15, 30, 12, 40):
+        log.record([received(f"word{at}", timestamp=f"2026-05-01T10:00:{at}Z")])
+        seen.refresh()
+    seen.close()
+    (tmp_path / WORDS_FILE_NAME).unlink()
+    connection = open_words(str(tmp_path / WORDS_FILE_NAME), lambda: 0)
+    connection.pragma("reverse_unordered_selects", True)
+    Words(connection, str(tmp_path / FILE_NAME)).close()
+    again = Seen(tmp_path)
+    for at in (10, 12, 15, 40):
+        assert again.hits(f"word{at}") == [f"«word{at}»"]
+    again.close()

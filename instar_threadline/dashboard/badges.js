@@ -1,5 +1,7 @@
 // What is known about the whole record, in words: figures, integrity, completeness, the state of the writers.
 
+import { keeper } from "./keep.js";
+
 // Chips of one thread: topic, session, and everything about it that is not as it should be.
 export function tags({ h }, thread) {
   const integrity = thread.integrity;
@@ -20,20 +22,24 @@ export function badges(api, { problems }) {
   const chips = h("p", { class: "tl-badges" });
   const notes = h("div", { class: "tl-notes" });
   const element = h("section", { class: "tl-head", "aria-label": "Overview" }, figures, chips, notes);
+  const renew = keeper(replace);
   let last = null;
 
   function update(answer) {
     last = answer;
     const { stats, integrity, health } = answer;
-    replace(
-      figures,
+    renew(figures, stats, () => [
       figure("Threads", format.number(stats.threads)),
       figure("Messages", format.compact(stats.messages), `${format.number(stats.inbound)} in, ${format.number(stats.outbound)} out`),
       figure("Mean time to a reply", stats.avgResponseLatencyMs === null ? "–" : format.duration(stats.avgResponseLatencyMs)),
       figure("Without an answer", format.number(stats.waiting), stats.waiting ? "received, nothing sent since" : ""),
-    );
-    replace(chips, integrityChip(integrity), completenessChip(integrity), unverifiedChip(stats));
-    replace(notes, noteOf(integrity), health.indexError && bad("The index is not up to date", health.indexError), health.keyringError && bad("Signing", health.keyringError), spoolNote(health.spool), health.catchingUp && h("p", { class: "small muted", role: "status" }, "Reading the log …"), !health.writes && h("p", { class: "small muted" }, "Another process keeps the index; this one only reads it."));
+    ]);
+    renew(chips, [integrity, stats, problems.isOpen()], () => [integrityChip(integrity), completenessChip(integrity), unverifiedChip(stats)]);
+    renew(notes, [integrity, health, problems.isOpen()], () => notesOf(integrity, health));
+  }
+
+  function notesOf(integrity, health) {
+    return [noteOf(integrity), health.indexError && bad("The index is not up to date", health.indexError), health.keyringError && bad("Signing", health.keyringError), spoolNote(health.spool), health.catchingUp && h("p", { class: "small muted", role: "status" }, "Reading the log …"), !health.writes && h("p", { class: "small muted" }, "Another process keeps the index; this one only reads it.")];
   }
 
   function figure(label, value, note) {
@@ -44,7 +50,7 @@ export function badges(api, { problems }) {
   function badge(tone, words, { streams }) {
     const found = streams.reduce((sum, stream) => sum + stream.findingCount, 0);
     if (found === 0) return h("span", { class: "chip", "data-tone": tone }, words);
-    return h("button", { type: "button", class: "chip", "data-tone": tone, "aria-expanded": String(problems.isOpen()), "aria-controls": "tl-problems", onclick: show }, words);
+    return h("button", { type: "button", class: "chip", "data-key": `badge ${String(words).split(":")[0]}`, "data-tone": tone, "aria-expanded": String(problems.isOpen()), "aria-controls": "tl-problems", onclick: show }, words);
   }
 
   function integrityChip(verdict) {
@@ -72,7 +78,7 @@ export function badges(api, { problems }) {
     const found = streams.reduce((sum, stream) => sum + stream.findingCount, 0);
     const where = `${first.direction === "in" ? "inbox" : "outbox"}, file ${first.segment}, byte ${first.offset}, entry ${first.n}`;
     const all = found > 1 ? `Show all ${format.number(found)}` : "Show it";
-    return h("div", { class: "note tl-note", "data-tone": "bad" }, h("p", null, h("strong", null, "First bad record"), `: ${first.kind} (${where}).`), h("button", { type: "button", class: "button button-quiet", onclick: show }, problems.isOpen() ? "Hide the list" : all));
+    return h("div", { class: "note tl-note", "data-tone": "bad" }, h("p", null, h("strong", null, "First bad record"), `: ${first.kind} (${where}).`), h("button", { type: "button", class: "button button-quiet", "data-key": "show", onclick: show }, problems.isOpen() ? "Hide the list" : all));
   }
 
   function show() {
@@ -95,8 +101,12 @@ export function badges(api, { problems }) {
   }
 
   function unknown() {
-    replace(chips, h("span", { class: "chip" }, "The state of the record is not known right now"));
+    renew(chips, null, () => h("span", { class: "chip" }, "The state of the record is not known right now"));
   }
 
-  return { element, update, unknown, redraw };
+  function focus() {
+    element.querySelector("button")?.focus();
+  }
+
+  return { element, update, unknown, redraw, focus };
 }

@@ -34,5 +34,11 @@ export function bridge(api) {
     rules.load();
   }
 
-  return { element, load };
+  // The host is back after a break.
+  function again() {
+    way.load();
+    rules.again();
+  }
+
+  return { element, load, again };
 }

@@ -7,14 +7,19 @@ const SHORT = 8;
 export function conversation(api, { back, earlier }) {
   const { h, replace, format } = api;
   const header = h("header", { class: "tl-talk-head" });
-  const more = h("div", { class: "tl-earlier" });
+  const offer = h("button", { type: "button", class: "button", onclick: () => earlier(older) }, "Show earlier messages");
+  const more = h("div", { class: "tl-earlier", hidden: true }, offer);
   const log = h("ol", { class: "tl-messages", tabindex: "0", "aria-label": "Messages, oldest first" });
   const element = h("div", { class: "tl-talk" });
   let shows = null; // the thread whose messages stand in the log
-  let stamps = [];
+  let rows = []; // what stands in the log: {key, element, stamps}
+  let heads = []; // the times in the header, each with its element
+  let older = null; // where the messages before these begin
+  let fetched = false; // whether earlier ones were asked for
 
   function nothing() {
     shows = null;
+    rows = [];
     replace(element, api.empty("Choose a conversation", "Its messages appear here. Arrow keys move through the list, / searches."));
   }
 
@@ -29,34 +34,67 @@ export function conversation(api, { back, earlier }) {
     const atEnd = !again || log.scrollHeight - log.scrollTop - log.clientHeight < 80;
     shows = detail.threadId;
     head(detail);
-    stamps = [];
-    replace(log, detail.messages.map(message));
-    offerEarlier(detail);
+    const kept = again && (fetched || !atEnd) ? before(detail) : [];
+    if (kept.length === 0) [older, fetched] = [detail.olderCursor, false];
+    put([...kept, ...rowsOf(detail)]);
     if (!again) replace(element, backButton(), header, more, log);
-    if (atEnd) log.scrollTop = log.scrollHeight;
+    if (!atEnd) return;
+    log.scrollTop = log.scrollHeight;
+    if (!again && getComputedStyle(log).overflowY === "visible") log.lastElementChild?.scrollIntoView({ block: "end" }); // a phone
   }
 
   function prepend(detail) {
     if (shows !== detail.threadId) return;
     const height = log.scrollHeight;
-    log.prepend(...detail.messages.map(message));
+    [older, fetched] = [detail.olderCursor, true];
+    const known = new Set(rows.map(({ key }) => key));
+    put([...rowsOf(detail).filter(({ key }) => !known.has(key)), ...rows]);
     log.scrollTop += log.scrollHeight - height;
-    offerEarlier(detail);
   }
 
-  function offerEarlier(detail) {
-    replace(more, detail.olderCursor !== null && h("button", { type: "button", class: "button", onclick: earlier }, "Show earlier messages"));
+  // The rows that stand before the first message of an answer; none when it has nothing in common with them.
+  function before({ messages: [first] }) {
+    const at = first ? rows.findIndex(({ name }) => name === nameOf(first)) : -1;
+    return at > 0 ? rows.slice(0, at) : [];
+  }
+
+  // A message that is as it was keeps its element, and with it selection, scroll and focus.
+  function rowsOf({ messages }) {
+    const known = new Map(rows.map((row) => [row.key, row]));
+    return messages.map((one) => {
+      const key = JSON.stringify(one);
+      return known.get(key) ?? row(one, key);
+    });
+  }
+
+  function put(next) {
+    const wanted = new Set(next.map((one) => one.element));
+    for (const one of [...log.children]) if (!wanted.has(one)) one.remove();
+    let place = log.firstChild;
+    for (const { element: one } of next) {
+      if (one === place) place = place.nextSibling;
+      else log.insertBefore(one, place);
+    }
+    rows = next;
+    if (older === null && more.contains(document.activeElement)) log.focus({ preventScroll: true });
+    more.hidden = older === null;
+  }
+
+  function row(one, key) {
+    const stamps = [];
+    return { key, name: nameOf(one), element: message(one, stamps), stamps };
   }
 
   function head(detail) {
+    heads = [];
     const { integrity } = detail;
     const facts = [
       ["Received", format.number(detail.inboundCount)],
       ["Sent", format.number(detail.outboundCount)],
       ["Mean time to a reply", detail.avgResponseLatencyMs === null ? "–" : format.duration(detail.avgResponseLatencyMs)],
       ["Waiting", format.number(detail.waiting)],
-      ["First", stamp(detail.firstSeen)],
-      ["Last", stamp(detail.lastSeen)],
+      ["First", stamp(detail.firstSeen, heads)],
+      ["Last", stamp(detail.lastSeen, heads)],
     ];
     const state = integrity.state === "ok" ? h("span", { class: "chip", "data-tone": "good" }, "Genuine") : h("span", { class: "chip", "data-tone": "bad" }, "Not genuine");
     const whole = { complete: h("span", { class: "chip", "data-tone": "good" }, "Complete"), short: h("span", { class: "chip", "data-tone": "bad" }, "Incomplete"), unknown: h("span", { class: "chip" }, "Completeness unknown") }[integrity.completeness];
@@ -71,7 +109,7 @@ export function conversation(api, { back, earlier }) {
     );
   }
 
-  function message(one) {
+  function message(one, stamps) {
     const inbound = one.direction === "in";
     const who = inbound ? one.remoteAgentName : `to ${one.remoteAgentName}`;
     const flags = [
@@ -83,7 +121,7 @@ export function conversation(api, { back, earlier }) {
       inbound && one.trustLevel && [`trust: ${one.trustLevel}`, null, "What the host said of the sender"],
       one.inReplyTo && [`↩ ${one.inReplyTo.slice(0, SHORT)}`, null, `In reply to ${one.inReplyTo}`],
     ].filter(Boolean);
-    const time = one.at ? stamp(one.at) : h("span", { title: "Not a time" }, one.timestamp || "no time");
+    const time = one.at ? stamp(one.at, stamps) : h("span", { title: "Not a time" }, one.timestamp || "no time");
     return h(
       "li",
       { class: "tl-message", "data-direction": one.direction, "data-bad": one.integrity === "ok" && one.status !== "altered" ? null : "true" },
@@ -93,7 +131,7 @@ export function conversation(api, { back, earlier }) {
     );
   }
 
-  function stamp(at) {
+  function stamp(at, stamps) {
     const element = h("time", { datetime: at, title: format.time(at) }, format.ago(at));
     stamps.push([element, at]);
     return element;
@@ -110,9 +148,15 @@ export function conversation(api, { back, earlier }) {
   }
 
   function ages() {
-    for (const [one, at] of stamps) replace(one, format.ago(at));
+    const all = [heads, ...rows.map(({ stamps }) => stamps)].flat();
+    for (const [one, at] of all) replace(one, format.ago(at));
+  }
+
+  // The same message in two answers, whatever became known of it in between.
+  function nameOf(one) {
+    return JSON.stringify([one.direction, one.id, one.timestamp, one.text]);
   }
 
   nothing();
-  return { element, nothing, begin, update, prepend, failed, ages };
+  return { element, nothing, begin, update, prepend, failed, ages, shows: (id) => shows === id };
 }

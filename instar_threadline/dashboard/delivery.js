@@ -14,7 +14,7 @@ export function delivery(api) {
   const status = h("span", { class: "tl-chips" });
   const problem = h("p", { class: "complaint", role: "alert" });
   const body = h("div", { class: "tl-delivery" });
-  const element = h("section", { "aria-label": "Delivery" }, problem, body);
+  const element = h("section", { "aria-label": "Delivery", tabindex: "-1", onkeydown: keep }, problem, body);
   const asking = latest();
   let drawn = ""; // what stands there now, so that a look without news leaves focus and selection alone
   let sure = null; // what is about to be dropped: the id of a dead letter, "all", or nothing
@@ -27,13 +27,16 @@ export function delivery(api) {
         const signature = JSON.stringify([now, sure, Math.floor(Date.now() / STEP_MS)]);
         if (signature === drawn) return;
         drawn = signature;
-        const focus = document.activeElement?.id;
+        const active = document.activeElement;
+        const here = body.contains(active);
         show(now);
-        if (focus && element.contains(document.getElementById(focus))) document.getElementById(focus).focus();
+        if (here) (document.getElementById(active.id) ?? element).focus({ preventScroll: true });
       },
       (error) => {
         if (error.locked) return;
-        drawn = "";
+        const signature = JSON.stringify([error.title, error.message]);
+        if (signature === drawn) return; // said once
+        drawn = signature;
         replace(status, chip("Delivery unknown", "bad"));
         replace(body, api.failed(error, load));
       },
@@ -97,7 +100,7 @@ export function delivery(api) {
       h("tr", null, h("th", { scope: "row" }, target.name.replace(/^sink:/, "")), cell(format.number(target.queued)), cell(format.number(sent(target))), h("td", null, target.lastSuccess ? when(target.lastSuccess) : "never"), h("td", null, target.paused || target.lastError || "–")),
     );
     const head = ["Way out", "Waiting", "Sent", "Last success", "Last trouble"].map((words, n) => h("th", { scope: "col", class: n === 1 || n === 2 ? "num" : null }, words));
-    return h("div", { class: "scroll-x", tabindex: "0", role: "group", "aria-label": "Ways out" }, h("table", { class: "data" }, h("thead", null, h("tr", null, head)), h("tbody", null, rows)));
+    return h("div", { class: "scroll-x", tabindex: "0", id: "tl-ways", role: "group", "aria-label": "Ways out" }, h("table", { class: "data" }, h("thead", null, h("tr", null, head)), h("tbody", null, rows)));
   }
 
   function dead(now) {
@@ -131,7 +134,7 @@ export function delivery(api) {
     if (sure === id) {
       return [
         h("button", { type: "button", class: "button", id: `tl-sure-${id}`, disabled: off, "aria-label": `Drop ${named} for good`, onclick: () => act("drop", which) }, words("Drop"), " for good"),
-        h("button", { type: "button", class: "button button-quiet", onclick: () => ask(null, `tl-drop-${id}`) }, "Keep"),
+        h("button", { type: "button", class: "button button-quiet", id: `tl-keep-${id}`, onclick: () => ask(null, `tl-drop-${id}`) }, "Keep"),
       ];
     }
     return [
@@ -144,6 +147,13 @@ export function delivery(api) {
     sure = id;
     await load();
     document.getElementById(focus)?.focus();
+  }
+
+  // Escape gives up a question.
+  function keep(event) {
+    if (event.key !== "Escape" || sure === null) return;
+    event.preventDefault();
+    ask(null, `tl-drop-${sure}`);
   }
 
   async function act(what, change = {}) {

@@ -10,7 +10,7 @@ export function problems(api, { closed }) {
   const items = h("ol", { class: "tl-problems" });
   const foot = h("div", { class: "tl-foot" });
   const heading = h("h2", { tabindex: "-1" }, "What is wrong");
-  const element = h("section", { class: "card tl-card", id: "tl-problems", hidden: true, "aria-label": "What is wrong with the record" }, h("div", { class: "card-head" }, heading, h("button", { type: "button", class: "button button-quiet", onclick: close }, "Close")), title, items, foot);
+  const element = h("section", { class: "card tl-card", id: "tl-problems", hidden: true, "aria-label": "What is wrong with the record", onkeydown: leave }, h("div", { class: "card-head" }, heading, h("button", { type: "button", class: "button button-quiet", onclick: close }, "Close")), title, items, foot);
   const asking = latest();
   let count = 0;
 
@@ -22,9 +22,16 @@ export function problems(api, { closed }) {
   }
 
   function close() {
+    const here = element.contains(document.activeElement);
     asking.forget();
     element.hidden = true;
-    closed();
+    closed(here);
+  }
+
+  function leave(event) {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    close();
   }
 
   async function load(cursor) {
@@ -41,8 +48,10 @@ export function problems(api, { closed }) {
   }
 
   function add(page) {
+    const known = items.childElementCount;
     count += page.count;
     items.append(...page.problems.map(item));
+    if (known > 0 && document.activeElement === document.body) items.children[known]?.querySelector("[tabindex]")?.focus({ preventScroll: true });
     const more = page.nextCursor !== null;
     const unkept = !more && page.total > count ? "; the others are counted, not kept one by one" : "";
     replace(title, page.total === 0 ? "Nothing is wrong any more." : `${format.number(count)} of ${format.number(page.total)}${unkept}`);

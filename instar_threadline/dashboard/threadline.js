@@ -9,6 +9,7 @@ import { conversation } from "./conversation.js";
 import { latest } from "./latest.js";
 import { problems } from "./problems.js";
 import { results } from "./results.js";
+import { rounds } from "./rounds.js";
 import { threadList } from "./threads.js";
 
 const BASE = "threadline/observability";
@@ -23,27 +24,27 @@ export async function mount(root, api) {
   const { h, replace } = api;
   let shown = PAGE;
   let selected = null; // the id of the open thread
-  let older = null; // where earlier messages of it begin
   let busy = true; // no answer yet
 
-  const wrong = problems(api, { closed: () => head.redraw() });
+  const wrong = problems(api, { closed: (here) => (head.redraw(), here && head.focus()) });
   const head = badges(api, { problems: wrong });
   const list = threadList(api, { open: (id) => api.navigate({ thread: id }), more: showMore });
   const found = results(api, { open: (id) => api.navigate({ thread: id }), more: searchOn });
-  const talk = conversation(api, { back: () => api.navigate({ thread: null }), earlier: showEarlier });
+  const talk = conversation(api, { back: leave, earlier: showEarlier });
   const card = bridge(api);
-  const notice = h("div", { class: "tl-notice", role: "alert" });
+  const notice = h("div", { class: "tl-notice" });
+  let told = null; // the trouble that stands there
 
   const search = h("input", { type: "search", class: "field tl-search", placeholder: "Search all messages ( / )", "aria-label": "Search all messages", autocomplete: "off", maxlength: "500", oninput: typed });
   const agent = h("input", { type: "search", class: "field tl-agent", placeholder: "Agent", "aria-label": "Only agents whose name or fingerprint contains", autocomplete: "off", oninput: typed });
   const topic = h("select", { class: "field", "aria-label": "Telegram topic", onchange: () => api.navigate({ topic: topic.value }) }, h("option", { value: "" }, "All threads"), h("option", { value: "yes" }, "With a topic"), h("option", { value: "no" }, "Without a topic"));
   const left = h("section", { class: "tl-left", "aria-label": "Threads" });
-  const right = h("section", { class: "tl-right", "aria-label": "Conversation" }, talk.element);
+  const right = h("section", { class: "tl-right", "aria-label": "Conversation", tabindex: "-1" }, talk.element);
   const panes = h("div", { class: "tl-panes" }, left, right);
   replace(root, h("h1", { class: "visually-hidden" }, "Threadline"), notice, head.element, wrong.element, h("div", { class: "toolbar tl-tools" }, search, agent, topic), panes, card.element);
   replace(left, api.loading());
 
-  const asking = { list: latest(), thread: latest(), search: latest(), stats: latest() };
+  const asking = { list: latest(), thread: latest(), earlier: latest(), search: latest(), stats: latest() };
 
   async function loadList() {
     const params = { remoteAgent: api.params.agent, hasTopic: api.params.topic, limit: shown };
@@ -51,8 +52,8 @@ export async function mount(root, api) {
       () => api.get(`${BASE}/threads`, params),
       (page) => {
         busy = false;
-        replace(notice);
-        list.update(page, { selected, filtered: Boolean(api.params.agent || api.params.topic) });
+        recover();
+        list.update(page, { selected, filtered: Boolean(api.params.agent || api.params.topic), all: shown >= MOST });
         if (!api.params.q) replaceOnce(left, list.element);
       },
       (error) => trouble(error, loadList, busy ? left : null),
@@ -64,23 +65,17 @@ export async function mount(root, api) {
     if (id === null) return talk.nothing();
     await asking.thread(
       () => api.get(`${BASE}/thread`, { threadId: id }),
-      (detail) => {
-        older = detail.olderCursor;
-        talk.update(detail);
-      },
-      (error) => talk.failed(error, loadThread),
+      (detail) => talk.update(detail),
+      (error) => (talk.shows(id) && error.status !== 404 ? trouble(error, loadThread) : talk.failed(error, loadThread)),
     );
   }
 
-  async function showEarlier() {
+  async function showEarlier(cursor) {
     const id = selected;
-    await asking.thread(
-      () => api.get(`${BASE}/thread`, { threadId: id, before: older }),
-      (detail) => {
-        older = detail.olderCursor;
-        talk.prepend(detail);
-      },
-      (error) => trouble(error, showEarlier),
+    await asking.earlier(
+      () => api.get(`${BASE}/thread`, { threadId: id, before: cursor }),
+      (detail) => talk.prepend(detail),
+      (error) => trouble(error, () => showEarlier(cursor)),
     );
   }
 
@@ -117,22 +112,27 @@ export async function mount(root, api) {
   let typing = null;
   function typed() {
     clearTimeout(typing);
-    typing = setTimeout(() => api.navigate({ q: search.value, agent: agent.value }, { replace: true }), TYPING_MS);
+    typing = setTimeout(() => {
+      typing = null;
+      api.navigate({ q: search.value, agent: agent.value }, { replace: true });
+    }, TYPING_MS);
   }
 
   // Shows what the address says.
   let before = {};
   function follow() {
     const now = api.params;
-    if (document.activeElement !== search) search.value = now.q ?? "";
-    if (document.activeElement !== agent) agent.value = now.agent ?? "";
+    if (typing === null && document.activeElement !== search) search.value = now.q ?? "";
+    if (typing === null && document.activeElement !== agent) agent.value = now.agent ?? "";
     topic.value = now.topic ?? "";
     const wanted = now.thread ?? null;
     root.dataset.open = panes.dataset.open = wanted === null ? "list" : "thread";
     const first = before.tab !== "known";
     if (first || wanted !== selected) {
       selected = wanted;
+      asking.earlier.forget();
       list.select(selected);
+      if (!first && selected !== null && left.offsetParent === null) right.focus({ preventScroll: true }); // one pane only
       if (selected !== null) talk.begin(selected);
       loadThread();
     }
@@ -144,18 +144,24 @@ export async function mount(root, api) {
     before = { ...now, tab: "known" };
   }
 
-  let soon = null;
+  const wants = new Set();
+  const soon = rounds(() => {
+    const loads = [loadList(), loadStats()];
+    if (wants.delete("thread") && selected !== null) loads.push(loadThread());
+    return Promise.all(loads);
+  }, api.signal);
+
   function changed(id) {
     if (id === undefined || id === selected) wants.add("thread");
-    if (document.hidden) return;
-    soon ??= setTimeout(() => {
-      soon = null;
-      loadList();
-      loadStats();
-      if (wants.delete("thread") && selected !== null) loadThread();
-    }, 150);
+    if (!document.hidden) soon();
   }
-  const wants = new Set();
+
+  // Leads from a conversation back to where it was chosen.
+  function leave() {
+    const from = selected;
+    api.navigate({ thread: null });
+    (api.params.q ? found : list).focus(from);
+  }
 
   function heard({ event, data }) {
     if (event === "message") changed(data.threadId);
@@ -165,10 +171,20 @@ export async function mount(root, api) {
   function trouble(error, retry, place = null) {
     if (error.locked) return;
     if (place) return replace(place, api.failed(error, retry));
-    replace(notice, h("div", { class: "note", "data-tone": "bad" }, h("p", null, h("strong", null, error.title ?? "This is not up to date"), ". ", error.message), h("button", { type: "button", class: "button", onclick: retry }, "Try now")));
+    const said = JSON.stringify([error.title, error.message]);
+    if (told === said) return; // said once, and the focus stays where it is
+    told = said;
+    replace(notice, h("div", { class: "note", "data-tone": "bad" }, h("p", { role: "alert" }, h("strong", null, error.title ?? "This is not up to date"), ". ", error.message), h("button", { type: "button", class: "button", onclick: retry }, "Try now")));
+  }
+
+  function recover() {
+    told = null;
+    if (notice.contains(document.activeElement)) search.focus({ preventScroll: true });
+    replace(notice);
   }
 
   function pressed(event) {
+    if (event.defaultPrevented) return;
     const typingNow = /^(?:INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "");
     if (event.key === "/" && !typingNow && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
@@ -177,8 +193,7 @@ export async function mount(root, api) {
       search.value = "";
       typed();
     } else if (event.key === "Escape" && selected !== null && !typingNow) {
-      api.navigate({ thread: null });
-      list.focus();
+      leave();
     }
   }
 
@@ -187,9 +202,9 @@ export async function mount(root, api) {
   const timers = [
     setInterval(() => (list.ages(), talk.ages()), AGES_MS),
   ];
-  api.signal.addEventListener("abort", () => [...timers, soon, typing].forEach(clearTimeout));
+  api.signal.addEventListener("abort", () => [...timers, typing].forEach((one) => clearTimeout(one)));
   api.onNavigate(follow);
-  api.stream(`${BASE}/events`, heard, { again: () => changed() });
+  api.stream(`${BASE}/events`, heard, { again: () => (changed(), card.again()) });
   follow();
   loadStats();
   card.load();

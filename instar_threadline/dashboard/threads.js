@@ -1,25 +1,34 @@
 // The list of threads: the latest first, with true ages, counts and what is wrong with them.
 
 import { tags } from "./badges.js";
+import { keeper } from "./keep.js";
 
 export function threadList(api, { open, more }) {
   const { h, replace, format } = api;
   const items = h("ol", { class: "tl-list", onkeydown: step });
   const foot = h("div", { class: "tl-foot" });
+  const renew = keeper(replace);
   const element = h("div", { class: "tl-threads" }, items, foot);
   let selected = null;
   let rows = new Map(); // thread id -> {button, age, thread}
 
-  function update(page, { selected: id, filtered }) {
+  // `all`: no more can be asked for at once.
+  function update(page, { selected: id, filtered, all }) {
     selected = id;
     const focused = [...rows].find(([, row]) => row.button === document.activeElement)?.[0];
     rows = new Map(page.threads.map((thread) => [thread.threadId, row(thread)]));
     replace(items, [...rows.values()].map(({ button }) => h("li", null, button)));
-    if (focused !== undefined) rows.get(focused)?.button.focus();
-    if (page.total === 0) replace(foot, filtered ? api.empty("No thread matches", "Another filter may.") : nothingYet());
-    else if (page.threads.length < page.total) replace(foot, h("p", { class: "small muted" }, `${format.number(page.threads.length)} of ${format.number(page.total)} threads`), h("button", { type: "button", class: "button", onclick: more }, "Show more"));
-    else replace(foot);
+    if (focused !== undefined) rows.get(focused)?.button.focus({ preventScroll: true });
+    renew(foot, [page.total, page.threads.length, filtered, all], () => footOf(page, filtered, all));
     select(selected);
+  }
+
+  function footOf({ total, threads }, filtered, all) {
+    if (total === 0) return filtered ? api.empty("No thread matches", "Another filter may.") : nothingYet();
+    if (threads.length >= total) return null;
+    const count = `${format.number(threads.length)} of ${format.number(total)} threads`;
+    if (all) return h("p", { class: "small muted" }, `${count}, the latest; search or filter by agent for the others`);
+    return [h("p", { class: "small muted" }, count), h("button", { type: "button", class: "button", "data-key": "more", onclick: more }, "Show more")];
   }
 
   function row(thread) {
@@ -53,9 +62,9 @@ export function threadList(api, { open, more }) {
     for (const { age, thread } of rows.values()) replace(age, format.ago(thread.lastSeen));
   }
 
-  function focus() {
+  function focus(id) {
     const [first] = rows.values();
-    (rows.get(selected) ?? first)?.button.focus();
+    (rows.get(id) ?? first)?.button.focus();
   }
 
   function nothingYet() {

@@ -357,7 +357,7 @@ class Look:
         if not tree.rivals:
             return set()
         names, catalog = self._catalog.names, self._catalog
-        numbers = [rival.folders[folder] for rival in tree.rivals if folder in rival.folders]
+        numbers = tree.rivals_at(folder)
         return {names[row] for number in numbers for row in catalog.files_of(number)}
 
     def _stands(self, tree: Tree) -> bool:
@@ -386,6 +386,9 @@ class Look:
             self._drop(row)
         del tree.folders[folder.path]
         self._folders[number] = None
+        for one in (self._folders[n] for n in tree.rivals_at(folder.path)):
+            if one is not None:
+                one.stamp = 0  # what was claimed there may be its own now
 
     def _drop(self, row: int) -> None:
         path = self._catalog.drop(row)

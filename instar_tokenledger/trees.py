@@ -59,6 +59,10 @@ class Tree(msgspec.Struct, eq=False):
         except OSError:
             return True
 
+    def rivals_at(self, folder: bytes) -> list[int]:
+        """The numbers that a folder has in other trees."""
+        return [rival.folders[folder] for rival in self.rivals if folder in rival.folders]
+
     def nearest(self, folder: bytes) -> int:
         """The number of a folder below the root, or of the first above it that has one."""
         while folder not in self.folders:

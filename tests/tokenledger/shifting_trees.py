@@ -7,15 +7,15 @@ would, so that what a look finds depends on the order of things alone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from instar_tokenledger.sources.claude_code import is_transcript, may_hold_transcripts
 from tests.tokenledger.homes import said
 
 FOLDERS = ("p", "q", "p/s", "p/s/subagents", "p/s/subagents/x", "q/s", "q/s/subagents")
@@ -23,6 +23,7 @@ FILES = (
     *(f"{folder}/{name}.jsonl" for folder in "pq" for name in "ab"),
     *(f"{folder}/agent-{n}.jsonl" for folder in FOLDERS if "subagents" in folder for n in "12"),
 )
+ERRORS = (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOMEM, errno.EACCES, errno.EINTR)
 CALLS = ("stat", "lstat", "scandir", "open", "pread", "fstat")
 
 
@@ -60,11 +61,12 @@ class ShiftingTree:
         self._bring_root_back(self.root)
 
     @contextmanager
-    def meddling(self, share: float) -> Iterator[None]:
-        """Let things happen before that share of the system calls that look at files."""
+    def meddling(self, share: float, failing: float = 0.0) -> Iterator[None]:
+        """Let things happen before that share of the system calls that look at files, and that
+        share of them fail."""
         kept = {name: getattr(os, name) for name in CALLS}
         for name, call in kept.items():
-            setattr(os, name, self._meddled(call, share))
+            setattr(os, name, self._meddled(call, share, failing))
         self._meddling = True
         try:
             yield
@@ -73,23 +75,26 @@ class ShiftingTree:
             for name, call in kept.items():
                 setattr(os, name, call)
 
-    def transcripts(self) -> dict[bytes, bytes]:
-        """What a scan has to find now: path and content."""
+    def transcripts(self, roots: Sequence[Path]) -> dict[bytes, bytes]:
+        """What a scan of these roots has to find now: path and content."""
         found = {}
-        root = os.fsencode(self.root)
-        for folder, folders, names in os.walk(root):
-            below = os.path.relpath(folder, root) + b"/" if folder != root else b""
-            folders[:] = [name for name in folders if may_hold_transcripts(below + name)]
-            for name in names:
-                path = os.path.join(folder, name)
-                if is_transcript(below + name) and not os.path.islink(path):
-                    found[path] = Path(os.fsdecode(path)).read_bytes()
+        for root in roots:
+            for folder, _folders, names in os.walk(os.fsencode(root)):
+                for name in names:
+                    path = os.path.join(folder, name)
+                    if is_selected(path) and not os.path.islink(path):
+                        found[path] = Path(os.fsdecode(path)).read_bytes()
         return found
 
-    def _meddled(self, call: Callable[..., Any], share: float) -> Callable[..., Any]:
+    def _meddled(
+        self, call: Callable[..., Any], share: float, failing: float
+    ) -> Callable[..., Any]:
         def meddled(*arguments: Any, **more: Any) -> Any:
             if self._meddling and self._chance.random() < share:
                 self.change()
+            if self._meddling and self._chance.random() < failing:
+                error = self._chance.choice(ERRORS)
+                raise OSError(error, os.strerror(error))
             return call(*arguments, **more)
 
         return meddled
@@ -162,3 +167,8 @@ class ShiftingTree:
             if folder.is_dir():
                 self._times += 1
                 os.utime(folder, ns=(self._times * 10**9,) * 2)
+
+
+def is_selected(path: bytes) -> bool:
+    """True for the names that are written to here."""
+    return path.endswith(b".jsonl")

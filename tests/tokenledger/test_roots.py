@@ -138,6 +138,22 @@ def test_a_root_that_is_not_asked_for_any_more_leaves_its_files_to_the_other(roo
     assert len(roots.marks()) == FOLDERS
 
 
+def test_what_an_outer_root_lets_go_of_is_the_inner_ones(roots: Roots) -> None:
+    """T21: a folder that became a link is none of the root around it, and all of the root that it
+    is itself: what the one let go of the other finds, though nothing in there has changed."""
+    outer = roots.roots[0]
+    inner = outer / "p1"
+    roots.home.write("projects/p1/s/deep.jsonl", said("deep", "r"))
+    for folder in (inner / "s", inner, outer):
+        os.utime(folder, (2, 2))
+    roots.roots[:] = [outer, inner]
+    assert (roots.scan(), roots.scan()) == (FOLDERS + 1, FOLDERS + 1)
+    inner.rename(roots.home.claude / "kept")
+    inner.symlink_to(roots.home.claude / "kept")
+    for _ in range(2):
+        assert roots.scan() == FOLDERS + 1
+
+
 def test_a_linked_root_that_is_pointed_elsewhere_is_another_tree(roots: Roots) -> None:
     """T21: what the link led to before is gone, what it leads to now is read."""
     root = roots.roots[0]

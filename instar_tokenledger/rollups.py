@@ -270,11 +270,18 @@ def _write_sessions(connection: apsw.Connection, totals: dict[Key, Sums], moved:
         [row for row in rows if row[0] not in several] if several else rows,
     )
     sessions = [(session,) for session in several]
-    connection.executemany("DELETE FROM session_totals WHERE session = ?", sessions)
     connection.executemany(
-        "INSERT INTO session_totals SELECT session, (SELECT project FROM session_usage"
-        f" WHERE session = ?1 ORDER BY first_ms LIMIT 1), sum(requests), {total('tokens')},"
-        " min(first_ms), max(last_ms) FROM session_usage WHERE session = ?1 GROUP BY session",
+        "DELETE FROM session_totals WHERE session = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM session_usage WHERE session = ?1)",
+        sessions,
+    )
+    # Of projects that begin at one instant the known one stays: what told it may be gone.
+    connection.executemany(
+        "INSERT OR REPLACE INTO session_totals SELECT session, (SELECT project FROM session_usage"
+        " WHERE session = ?1 ORDER BY first_ms, project IS NOT"
+        " (SELECT project FROM session_totals WHERE session = ?1) LIMIT 1),"
+        f" sum(requests), {total('tokens')}, min(first_ms), max(last_ms)"
+        " FROM session_usage WHERE session = ?1 GROUP BY session",
         sessions,
     )
     _settle_projects(connection, several)

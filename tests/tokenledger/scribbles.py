@@ -57,6 +57,8 @@ def scribbled(rng: random.Random, requests: int, *, sharing: float = 0.1) -> dic
         if rng.random() < 0.3:
             for line in _copies(rng, lines):
                 files.setdefault(_path(rng, line), []).append(_dumps(line))
+    for line in _rivals(rng):
+        files.setdefault(_path(rng, line), []).append(_dumps(line))
     for some in files.values():
         if rng.random() < 0.5:
             rng.shuffle(some)
@@ -170,6 +172,34 @@ def _request(
         if rng.random() < 0.1:
             about["cwd"] = rng.choice(PROJECTS)
     return rng.sample(lines, count) if rng.random() < 0.2 else lines
+
+
+def _rivals(rng: random.Random) -> list[Json]:
+    """Sessions that begin at one instant in two projects."""
+    at_ms = min(ANCHORS) - 40 * HOUR_MS
+    return [
+        {
+            "type": "assistant",
+            "sessionId": f"s{session}",
+            "cwd": project,
+            "requestId": f"req_{session}{project}",
+            "timestamp": _iso(at_ms),
+            "message": {
+                "id": f"msg_{session}{project}",
+                "model": "opus",
+                "content": [],
+                "stop_reason": "end_turn",
+                "usage": {
+                    "input_tokens": 3,
+                    "output_tokens": 4,
+                    "cache_creation_input_tokens": 0,
+                    "cache_read_input_tokens": 0,
+                },
+            },
+        }
+        for session in rng.sample(range(7), 4)
+        for project in rng.sample(PROJECTS[:3], 2)
+    ]
 
 
 def _enrich(rng: random.Random, usage: Json) -> None:

@@ -117,6 +117,22 @@ def test_a_session_that_goes_on_keeps_its_beginning(home: LedgerHome) -> None:
     assert home.tokens() == (20, 970)
 
 
+def test_a_session_that_goes_on_keeps_its_project(home: LedgerHome) -> None:
+    """Where two projects began at one instant, the one that was first stays so once the detail
+    that told it has gone, whatever the session does later."""
+    later = START_MS + YEAR_MS
+    home.write("projects/a/z.jsonl", said("a", "a", cwd="/other"))
+    home.scan()
+    home.write("projects/a/a.jsonl", said("b", "b", cwd="/first"))
+    home.write("projects/a/b.jsonl", said("c", "c", ts=later, output=1))
+    home.scan()
+    assert home.answers()["sessions"][0]["projectPath"] == "/first"
+    prune(home, 30, later)
+    home.append("projects/a/b.jsonl", said("c", "c", ts=later, output=70))
+    home.scan()
+    assert home.answers()["sessions"][0]["projectPath"] == "/first"
+
+
 def test_a_clock_that_jumped_ahead_takes_nothing(home: LedgerHome) -> None:
     """T18: age is measured from the newest request, not from a clock that is years ahead."""
     home.write(SESSION, said("a", "a"))

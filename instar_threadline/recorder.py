@@ -18,10 +18,10 @@ import msgspec
 
 from instar_host.clock import Clock
 from instar_host.records import Record
-from instar_threadline.errors import ThreadlineError
+from instar_threadline.errors import InvalidMessage, ThreadlineError
 from instar_threadline.messages import NewMessage, Recorded
 from instar_threadline.record.lines import iso_instant
-from instar_threadline.record.log import MessageLog
+from instar_threadline.record.log import MessageLog, require_recordable
 
 SPOOL_BYTES = 32 << 20
 RETRY_MESSAGES = 200
@@ -135,6 +135,10 @@ class Recorder:
             id=message.id or self._new_id(),
             timestamp=message.timestamp or iso_instant(self._clock.now_ms()),
         )
+        try:
+            require_recordable(message)
+        except InvalidMessage as error:  # now, while its sender can be told
+            return Recorded(status="refused", reason=str(error))
         with self._guard:
             if self._spool and not self._drain():
                 return self._keep(message)

@@ -18,7 +18,8 @@ import msgspec
 
 from instar_host.store.errors import UnsafeFile, shown
 from instar_host.store.files import ensure_private_dir, read_bounded, write_atomic
-from instar_threadline.errors import KeyringError
+from instar_threadline.errors import KeyringError, LogBusy
+from instar_threadline.record.disk import locked
 from instar_threadline.record.signing import (
     CHAIN_TAG,
     KEY_BYTES,
@@ -113,8 +114,7 @@ def open_keyring(directory: str, token: str) -> Keyring:
     path = os.path.join(directory, FILE_NAME)
     others = _load(path)
     if current.id not in others:
-        others[current.id] = current
-        _save(path, others)
+        others = _added(path, current)
     return Keyring(current, others)
 
 
@@ -156,10 +156,21 @@ def _load(path: str) -> dict[str, Key]:
     return {key.id: key for key in keys}
 
 
+def _added(path: str, key: Key) -> dict[str, Key]:
+    """Keep one more key, beside those that other processes have just kept."""
+    try:
+        ensure_private_dir(os.path.dirname(path))
+        with locked(f"{os.path.splitext(path)[0]}.lock"):
+            keys = {**_load(path), key.id: key}
+            _save(path, keys)
+    except (OSError, UnsafeFile, LogBusy) as error:
+        raise KeyringError(f"The keyring {shown(path)} cannot be written: {error}.") from None
+    return keys
+
+
 def _save(path: str, keys: Mapping[str, Key]) -> None:
     stored = _File(version=1, keys=[_Stored(id=k.id, key=k.line.hex()) for k in keys.values()])
     try:
-        ensure_private_dir(os.path.dirname(path))
         write_atomic(path, msgspec.json.format(msgspec.json.encode(stored)) + b"\n", 0o600)
     except (OSError, UnsafeFile) as error:
         raise KeyringError(f"The keyring {shown(path)} cannot be written: {error}.") from None

@@ -220,7 +220,7 @@ class MessageLog:
     ) -> tuple[Recorded | None, SignedLine | None]:
         """Either an answer, or a line to append."""
         try:
-            _require_recordable(new)
+            require_recordable(new)
         except InvalidMessage as error:
             return Recorded(status="refused", reason=str(error)), None
         id_ = whole_text(new.id) if new.id else self._new_id()
@@ -259,7 +259,7 @@ class MessageLog:
         )
 
 
-def _require_recordable(new: NewMessage) -> None:
+def require_recordable(new: NewMessage) -> None:
     """Raises InvalidMessage with a sentence for the caller."""
     if not new.counterparty:
         which = "from" if new.direction == "in" else "to"

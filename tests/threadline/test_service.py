@@ -195,3 +195,16 @@ def test_lines_that_another_process_signs_with_a_newer_token_verify(make_host: M
     detail = service.views().thread("t-1")
     assert detail is not None
     assert [message.verified for message in detail.messages] == [True, True]
+
+
+def test_what_can_never_be_recorded_is_refused_while_the_log_is_away(
+    make_host: MakeHost, state_dir: Path
+) -> None:
+    """Nobody is told that a message waits when it would be thrown away later, in silence."""
+    (state_dir / "threadline").mkdir()
+    (state_dir / "threadline/inbox.lock").mkdir()
+    plugin = ThreadlinePlugin()
+    recorder = service_of(make_host([plugin], CONFIG), plugin).recorder
+    answers = [recorder.record(received("text", counterparty=peer)) for peer in ("", "d" * 32)]
+    assert [answer.status for answer in answers] == ["refused", "spooled"]
+    assert recorder.state().waiting == 1

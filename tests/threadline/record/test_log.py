@@ -202,6 +202,7 @@ def test_a_thread_id_is_never_part_of_a_path(tmp_path: Path, thread_id: str) -> 
     names = {path.name for path in (tmp_path / "threadline").iterdir()}
     assert names == {
         "inbox.jsonl.active", "inbox.chain.active", "inbox.head", "inbox.lock", "keyring.json",
+        "keyring.lock",
     }  # fmt: skip
     assert lines(tmp_path)[0]["threadId"] == thread_id
 

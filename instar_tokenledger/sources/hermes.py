@@ -33,6 +33,8 @@ READ_S = 20.0
 COMPACT_BYTES = 16 << 20
 """Some 50,000 readings. What is written anew may be larger; then it may double first."""
 UNREADABLE = "a reading that is none"
+NO_READING = (msgspec.DecodeError, ValueError, RecursionError)
+"""What such a reading raises."""
 
 
 def hermes(folder: Path) -> TokenSource:
@@ -53,7 +55,7 @@ def decode(lines: Lines, _state: bytes) -> Decoded:
     for offset, line in iter_lines(lines):
         try:
             rows.append(_row(msgspec.json.decode(line, type=Total), offset))
-        except (msgspec.DecodeError, ValueError):
+        except NO_READING:
             bad += bool(line)
     return Decoded(rows=rows, skips={UNREADABLE: bad} if bad else {})
 
@@ -141,7 +143,7 @@ def _kept(path: Path) -> list[Total]:
             for line in file:
                 try:
                     found.append(msgspec.json.decode(line, type=Total))
-                except (msgspec.DecodeError, ValueError):
+                except NO_READING:
                     continue
     except FileNotFoundError:
         return []

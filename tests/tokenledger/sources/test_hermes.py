@@ -10,7 +10,7 @@ import pytest
 from instar_host.store.tail import Lines
 from instar_tokenledger.errors import LedgerError
 from instar_tokenledger.sources import hermes
-from instar_tokenledger.sources.hermes import FILE, HermesReadings, decode
+from instar_tokenledger.sources.hermes import FILE, UNREADABLE, HermesReadings, decode
 from instar_tokenledger.usage import Counters
 from tests.tokenledger.hermes_home import Home
 
@@ -98,3 +98,18 @@ def test_a_file_that_has_grown_is_written_anew(home: Home, monkeypatch: pytest.M
         assert (home.kept / FILE).stat().st_size <= 2000
         assert home.rows()[-1].counters.input == total
     assert not home.reopened().refresh()
+
+
+@pytest.mark.parametrize("line", [b"null", b"\xff", b'{"session":1}', b'{"a":' * 100_000, b"[" * 9])
+def test_a_reading_that_is_none_is_a_counted_skip(home: Home, line: bytes) -> None:
+    """L1: whatever stands in the file of readings, those around it count, also after a restart."""
+    home.use(10, 1.0)
+    assert home.readings.refresh()
+    with (home.kept / FILE).open("ab") as file:
+        file.write(line + b"\n")
+    home.use(20, 2.0)
+    home.readings = home.reopened()
+    assert home.readings.refresh()
+    found = decode(Lines(data=(home.kept / FILE).read_bytes(), offset=0), b"")
+    assert [row.counters.input for row in found.rows] == [10, 20]
+    assert dict(found.skips) == {UNREADABLE: 1}

@@ -51,9 +51,13 @@ class Findings:
         self._direction: Direction = direction
         self._segment = segment
         self.first: list[Finding] = []
-        """The first of them, at most `MAX_FINDINGS`."""
+        """The first `MAX_FINDINGS` of them, and the first of each kind: what can be said of the
+        whole depends on the kinds there are."""
         self.count = 0
         """All of them."""
+        self.missing = 0
+        """Lines that are gone, of findings that are not among the first."""
+        self._kinds: set[FindingKind] = set()
 
     def add(
         self,
@@ -80,5 +84,8 @@ class Findings:
     def keep(self, finding: Finding) -> None:
         """One more."""
         self.count += 1
-        if len(self.first) < MAX_FINDINGS:
+        if len(self.first) < MAX_FINDINGS or finding.kind not in self._kinds:
+            self._kinds.add(finding.kind)
             self.first.append(finding)
+        elif finding.kind in COMPLETENESS:
+            self.missing += finding.lines

@@ -246,25 +246,20 @@ class Index:
         return min(open_streams, key=lambda stream: stream.at, default=None)
 
     def _count(self, stream: _Stream, batch: Batch) -> None:
-        fresh = list(batch.findings)
         tally = stream.tally
-        tally.unknown_keys += batch.unknown_keys
-        if batch.at_end:
-            head = head_finding(stream.reader, batch, unknown_keys=tally.unknown_keys > 0)
-            tally.passing = [found for found in (batch.short, head) if found is not None]
-            back = rollback_finding(stream.reader, stream.witness, batch.segment)
-            if any(found.kind == "rolled-back" for found in tally.findings):
-                pass  # said once, and the witness stays as it is: it is what can be shown
-            elif back is not None:
-                fresh.append(back)
-            else:
-                n, mac = stream.reader.chain_n, stream.reader.chain_mac
-                stream.witness = Witness(n=n, mac=mac)
         known = {_finding_key(found) for found in tally.findings}
-        fresh = [found for found in fresh if _finding_key(found) not in known]
-        for found in fresh:
-            tally.add(found)
-        tally.finding_count += batch.count - len(batch.findings)
+        tally.take(batch, [one for one in batch.findings if _finding_key(one) not in known])
+        if not batch.at_end:
+            return
+        head = head_finding(stream.reader, batch, unknown_keys=tally.unknown_keys > 0)
+        tally.passing = [found for found in (batch.short, head) if found is not None]
+        if any(found.kind == "rolled-back" for found in tally.findings):
+            return  # said once, and the witness stays as it is: it is what can be shown
+        back = rollback_finding(stream.reader, stream.witness, batch.segment)
+        if back is not None:
+            tally.add(back)
+        else:
+            stream.witness = Witness(n=stream.reader.chain_n, mac=stream.reader.chain_mac)
 
     def _take(
         self, stream: _Stream, segment: int, part: Stretch | list[CheckedLine], chunk: _Chunk

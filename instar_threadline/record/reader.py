@@ -65,6 +65,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     count: int = 0
     """How many findings there were; `findings` is bounded."""
+    missing: int = 0
+    """Lines that are gone by findings beyond that bound."""
     unknown_keys: int = 0
     place: Place
     at_end: bool
@@ -208,6 +210,7 @@ class StreamReader:
             self._check = None
             return Batch(segment=segment, place=place, at_end=False, rewritten=True)
         before, counted, unknown = len(check.found.first), check.found.count, check.unknown_keys
+        missing = check.found.missing
         entries = opened.entries(check.read_to)
         parts, mark, at_end = _check_lines(tail, check, entries, max_bytes)
         short = None
@@ -227,6 +230,7 @@ class StreamReader:
             parts=tuple(parts),
             findings=findings,
             count=check.found.count - counted,
+            missing=check.found.missing - missing,
             unknown_keys=check.unknown_keys - unknown,
             place=self.place,
             at_end=at_end and opened.last,

@@ -151,12 +151,21 @@ class Tally:
         return Counts(**{name: getattr(self, name) for name in Counts.__struct_fields__})
 
     def add(self, finding: Finding) -> None:
-        """Count a finding; the first ones are kept."""
+        """Count a finding; the first ones are kept, and the first of each kind."""
         self.finding_count += 1
         if finding.kind in COMPLETENESS:
             self.missing += finding.lines
-        if len(self.findings) < MAX_FINDINGS:
+        kept = (found.kind for found in self.findings)
+        if len(self.findings) < MAX_FINDINGS or finding.kind not in kept:
             self.findings.append(finding)
+
+    def take(self, batch: Batch, findings: Iterable[Finding]) -> None:
+        """Count what a batch found: these findings of it, and what it says of others."""
+        for finding in findings:
+            self.add(finding)
+        self.finding_count += batch.count - len(batch.findings)
+        self.missing += batch.missing
+        self.unknown_keys += batch.unknown_keys
 
     def verdict(self) -> StreamVerdict:
         """What the counts say."""
@@ -276,10 +285,7 @@ def _verify_stream(files: Layout, keyring: Keyring, witness: Witness) -> StreamV
             reader = StreamReader(files, keyring, witness=witness)
             seen.clear()
             continue
-        for finding in batch.findings:
-            tally.add(finding)
-        tally.finding_count += batch.count - len(batch.findings)
-        tally.unknown_keys += batch.unknown_keys
+        tally.take(batch, batch.findings)
         for checked in batch.lines:
             read, _ = count_line(tally, batch.segment, checked, keyring)
             if read is not None and checked.status == "unchained":

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from instar_host.clock import Clock
 
 RETRY_S = 5 * 60.0
-"""After a failure; and how soon roots that have come or gone are taken in."""
+"""Between two tries after a failure. Roots that have come, gone or changed are taken in at once."""
 MAX_PATHS = 5_000
 """Changes remembered between two ticks; from there on everything is looked at."""
 LOOK_UP_S = 2.0

@@ -16,8 +16,8 @@ import msgspec
 from instar_host.errors import InstarError, UsageError
 from instar_host.remote import RemoteHost
 from instar_threadline.bridge import backfill, routes
-from instar_threadline.bridge.assembly import CHAT_TARGET
-from instar_threadline.bridge.call import POLL_S, Call
+from instar_threadline.bridge.assembly import CHAT_TARGET, NOT_CONFIGURED
+from instar_threadline.bridge.call import POLL_S, Call, present
 from instar_threadline.bridge.control import BackfillAnswer, BackfillRequest
 from instar_threadline.bridge.status import BridgeStatus
 from instar_threadline.terminal import clean
@@ -48,7 +48,7 @@ def run(call: Call) -> int:
         if sender is None:
             call.bridge.open()
         plan = _ask_backfill(call, sender, msgspec.structs.replace(asked, dry_run=True))
-        waiting = _history(_present(call, sender))
+        waiting = _history(present(call, sender))
         _say_plan(call, plan, waiting)
         if asked.dry_run or not (plan.messages or waiting):
             return 0
@@ -118,11 +118,14 @@ def _follow(call: Call, sender: RemoteHost | None) -> int:
     chat = None if sender is not None else call.bridge.chat()
     if sender is None and chat is None:
         raise InstarError("it is queued, but " + "; ".join(call.bridge.status().problems))
-    total = left = _history(_present(call, sender))
+    now = present(call, sender)
+    if not now.connection:
+        raise InstarError("it is queued, but " + ("; ".join(now.problems) or NOT_CONFIGURED))
+    total = left = _history(now)
     try:
         while left > 0:
             wait_s = POLL_S if chat is None else chat.step()
-            status = _present(call, sender)
+            status = present(call, sender)
             left = _history(status)
             total = max(total, left)
             _bar(call, total, left, status)
@@ -143,12 +146,6 @@ def _history(status: BridgeStatus) -> int:
     its own in its own time, while a host runs.
     """
     return sum(t.queued_history for t in status.targets if t.name == CHAT_TARGET)
-
-
-def _present(call: Call, sender: RemoteHost | None) -> BridgeStatus:
-    if sender is None:
-        return call.bridge.status()
-    return msgspec.convert(sender.get(routes.STATUS), BridgeStatus)
 
 
 def _bar(call: Call, total: int, left: int, status: BridgeStatus) -> None:

@@ -11,13 +11,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
+
 from instar_host import calls
 from instar_host.errors import InstarError
 from instar_host.lease import Lease
 from instar_host.records import Terminal
 from instar_host.remote import TIMEOUT_S, RemoteHost
-from instar_threadline.bridge.assembly import Bridge
+from instar_threadline.bridge import routes
+from instar_threadline.bridge.assembly import NOT_CONFIGURED, Bridge
 from instar_threadline.bridge.control import Control
+from instar_threadline.bridge.status import BridgeStatus
 
 POLL_S = 2.0
 """Between two looks at a process that works."""
@@ -51,3 +55,16 @@ class Call(calls.Call[Bridge]):
 
     def now_s(self) -> float:
         return self.bridge.host.clock.monotonic_s()
+
+
+def present(call: Call, sender: RemoteHost | None) -> BridgeStatus:
+    """How the bridge fares in the process that sends, or in this one."""
+    if sender is None:
+        return call.bridge.status()
+    return msgspec.convert(sender.get(routes.STATUS), BridgeStatus)
+
+
+def require_bot(status: BridgeStatus) -> None:
+    """Raises InstarError where there is nothing to send with: waiting for it would not end."""
+    if not status.connection:
+        raise InstarError("; ".join(status.problems) or NOT_CONFIGURED)

@@ -20,7 +20,7 @@ from instar_host.records import Terminal
 from instar_host.remote import RemoteHost
 from instar_threadline.bridge import backfill_command, mutes, routes
 from instar_threadline.bridge.assembly import NOT_CONFIGURED, Bridge
-from instar_threadline.bridge.call import POLL_S, Call
+from instar_threadline.bridge.call import POLL_S, Call, present, require_bot
 from instar_threadline.bridge.check import check
 from instar_threadline.bridge.connection import PUBLIC_API, find_connection
 from instar_threadline.bridge.outbox import FORGOTTEN
@@ -149,6 +149,7 @@ def _check(call: Call) -> int:
 def _send_test(call: Call) -> int:
     with call.sender() as sender:
         if sender is not None:
+            require_bot(present(call, sender))
             key = str(sender.post(routes.SEND_TEST, {})["key"])
             arrived = _until(call, lambda: bool(_asked(sender, key)), lambda: POLL_S)
         else:
@@ -236,6 +237,7 @@ def _mute(call: Call) -> int:
 def _resume(call: Call) -> int:
     with call.sender() as sender:
         if sender is not None:
+            require_bot(present(call, sender))
             sender.post(routes.RESUME, {})
             call.say("The bridge looks again at once.")
         else:

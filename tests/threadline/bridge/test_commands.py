@@ -9,10 +9,12 @@ import pytest
 
 from instar_host.cli import main
 from instar_host.testing import MakeHost
+from instar_host.testing_web import RunHost
 from instar_threadline.messages import NewMessage
 from instar_threadline.plugin import ThreadlinePlugin
 from tests.threadline.bridge.fake_bot_api import BotApi, RefusedError
 from tests.threadline.bridge.stage import ON, PEER, MakeStage
+from tests.threadline.logs import open_log, received
 
 pytest_plugins = ["instar_host.testing"]
 
@@ -197,3 +199,23 @@ def test_without_a_bot_nothing_is_claimed(
         said = capsys.readouterr()
         assert (code, said.out) == (1, "")
         assert said.err.startswith("instar: no bot is configured")
+
+
+@pytest.mark.parametrize("words", [["send-test"], ["resume"], ["backfill", "--yes"]])
+def test_a_host_without_a_bot_is_not_waited_for(
+    run_host: RunHost,
+    state_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    """The host cannot send it either: said at once, where the command waited for ever."""
+    monkeypatch.delenv("INSTAR_TELEGRAM_TOKEN", raising=False)
+    monkeypatch.setenv("INSTAR_AUTH_TOKEN", "test-auth-token")
+    log = open_log(state_dir)
+    log.record([received("history", id="m-1")])
+    log.close()
+    run_host({"threadline": ThreadlinePlugin()}, {"authToken": "test-auth-token"})
+    code, said = run(state_dir, *words, capsys=capsys)
+    assert code == 1
+    assert "no bot is configured" in said

@@ -129,8 +129,9 @@ def test_a_failure_is_said_and_can_be_tried_again(serve: Serve, open_tab: OpenTa
     tab = open_tab(serve())
     tab.page.route(f"**{STATUS}", lambda route: _refuse(route, 503))
     page = tab.open("tab=threadline")
-    page.get_by_role("heading", name="Telegram bridge").click()
     page.locator("summary").get_by_text("Delivery unknown").wait_for()
+    with page.expect_response(f"**{STATUS}"):  # asked again when it is unfolded
+        page.get_by_role("heading", name="Telegram bridge").click()
     page.unroute(f"**{STATUS}")
     page.get_by_role("button", name="Try again").click()
     page.locator("summary").get_by_text("Delivery unknown").wait_for(state="detached")

@@ -237,3 +237,74 @@ def test_it_fits_a_phone(serve: Serve, open_tab: OpenTab, scheme: str) -> None:
     page.get_by_role("tab", name="Probe").click()
     page.locator("#params").wait_for()
     assert tab.overflow_px() == 0
+
+
+@pytest.mark.browser
+def test_a_token_that_cannot_be_sent_is_a_wrong_one(serve: Serve, open_tab: OpenTab) -> None:
+    """A paste with a typographic quote in it: the page asks again, and does not blame the host."""
+    tab = open_tab(serve())
+    tab.page.goto(tab.running.address)
+    tab.page.get_by_label("Token").fill("\u201cwrong\u201d")
+    tab.page.keyboard.press("Enter")
+    tab.page.get_by_text("not the one of this host").wait_for()
+    tab.page.get_by_label("Token").fill(tab.running.token)
+    tab.page.keyboard.press("Enter")
+    tab.page.locator("#params").wait_for()
+
+
+@pytest.mark.browser
+def test_an_answer_that_breaks_off_is_no_answer(serve: Serve, open_tab: OpenTab) -> None:
+    """A host that ends in the middle of an answer does not answer: worth another try."""
+    page = open_tab(serve()).open("tab=probe")
+    page.locator("#params").wait_for()
+    script = """async () => {
+      Response.prototype.text = () => Promise.reject(new TypeError('network error'));
+      return window.probe.get('probe/echo').catch((error) => error.status);
+    }"""
+    assert page.evaluate(script) == 0
+
+
+@pytest.mark.browser
+def test_breaks_are_said_once(serve: Serve, open_tab: OpenTab) -> None:
+    """A stream that cannot be had for a while is not read out again at each attempt."""
+    tab = open_tab(serve())
+    tries: list[Any] = []
+
+    def broken(route: Any) -> None:
+        tries.append(route)
+        route.abort()
+
+    tab.page.route("**/probe/events", broken)
+    page = tab.open("tab=probe")
+    page.locator("#live[data-state=waiting]").wait_for()
+    page.evaluate("""() => {
+      window.told = 0;
+      const watch = new MutationObserver(() => (window.told += 1));
+      watch.observe(document.getElementById('live'), { childList: true });
+    }""")
+    before = len(tries)
+    while len(tries) < before + 2:
+        page.wait_for_timeout(20)
+    assert page.evaluate("window.told") == 0
+
+
+@pytest.mark.browser
+def test_the_host_tab_leaves_the_reader_where_he_is(serve: Serve, open_tab: OpenTab) -> None:
+    """It is asked afresh every few seconds: tables stay scrolled and focused, trouble passes."""
+    tab = open_tab(serve(), size=(200, 700))
+    tab.page.clock.install()
+    page = tab.open("tab=host")
+    table = page.get_by_role("region", name="Plugins")
+    table.focus()
+    assert table.evaluate("one => (one.scrollLeft = 30, one.scrollLeft)") == 30
+    with page.expect_response("**/plugins"):
+        page.clock.run_for(6000)
+    page.evaluate("fetch('static/mark.svg').then((answer) => answer.text())")  # a turn later
+    state = "one => [one.scrollLeft, one === document.activeElement]"
+    assert table.evaluate(state) == [30, True]
+    page.route("**/plugins", lambda route: route.abort())
+    page.clock.run_for(6000)
+    page.get_by_text("The host does not answer").wait_for()
+    page.unroute("**/plugins")
+    page.clock.run_for(6000)
+    table.wait_for()

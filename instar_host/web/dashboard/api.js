@@ -6,6 +6,8 @@
 const BASE = new URL("./", location.href);
 const SILENCE_MS = 45_000;
 const MAX_BACK_OFF_MS = 30_000;
+const WRONG_TOKEN = "Invalid auth token";
+const SENDABLE = /^[\x21-\x7E]+$/;
 
 export class ApiError extends Error {
   constructor(status, message, body) {
@@ -18,7 +20,7 @@ export class ApiError extends Error {
 
   // True when the token is missing or wrong.
   get locked() {
-    return this.status === 401 || (this.status === 403 && this.message === "Invalid auth token");
+    return this.status === 401 || (this.status === 403 && this.message === WRONG_TOKEN);
   }
 }
 
@@ -31,7 +33,10 @@ export class Client {
 
   async request(method, path, { params, body, signal } = {}) {
     const response = await this.fetch(method, path, { params, body, signal });
-    const text = await response.text();
+    const text = await response.text().catch((error) => {
+      if (signal?.aborted) throw error;
+      throw unanswered(); // the host ended in the middle of it
+    });
     try {
       return text === "" ? null : JSON.parse(text);
     } catch {
@@ -42,6 +47,11 @@ export class Client {
   async fetch(method, path, { params, body, signal, accept = "application/json" } = {}) {
     const headers = { accept };
     const token = this.token();
+    if (token && !SENDABLE.test(token)) {
+      const error = new ApiError(403, WRONG_TOKEN); // a browser sends no such header, so the host need not be asked
+      this.locked(error);
+      throw error;
+    }
     if (token) headers.authorization = `Bearer ${token}`;
     if (body !== undefined) headers["content-type"] = "application/json";
     const options = { method, headers, signal, cache: "no-store", redirect: "error" };
@@ -51,7 +61,7 @@ export class Client {
       response = await fetch(address(path, params), options);
     } catch (error) {
       if (signal?.aborted) throw error;
-      throw new ApiError(0, "Is `instar serve` still running? This page tries again when you ask it to.");
+      throw unanswered();
     }
     if (!response.ok) throw await this.refused(response);
     return response;
@@ -86,7 +96,7 @@ export class Client {
         await this.readStream(path, params, signal, onEvent, live);
       } catch (error) {
         if (signal.aborted) return;
-        if (error instanceof ApiError && (error.locked || error.status === 404)) return;
+        if (error instanceof ApiError && (error.locked || error.status === 404)) return onState("quiet");
       }
       if (signal.aborted) return;
       if (document.hidden) continue;
@@ -140,7 +150,15 @@ function deliver(frame, onEvent) {
   } catch {
     return; // a frame that is not ours to understand
   }
-  onEvent({ event, data: value });
+  try {
+    onEvent({ event, data: value });
+  } catch (error) {
+    console.error(error); // the panel's own: the stream is whole
+  }
+}
+
+function unanswered() {
+  return new ApiError(0, "Is `instar serve` still running? This page tries again when you ask it to.");
 }
 
 function address(path, params) {
@@ -173,7 +191,12 @@ function seen(signal) {
 
 function pause(ms, signal) {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
   });
 }

@@ -1,20 +1,38 @@
 // The host's own tab: which plugins run, how their ticks fare, who writes.
 
+const EVERY_MS = 5000;
+
 export async function mount(element, api) {
   const { h, format, replace, failed } = api;
+  const places = new Map(); // title of a table -> the element that scrolls, which stays
+  let wrong = null; // the trouble that is shown
   let timer = null;
   api.signal.addEventListener("abort", () => clearTimeout(timer));
+  document.addEventListener("visibilitychange", () => document.hidden || refresh(), { signal: api.signal });
 
   async function refresh() {
+    clearTimeout(timer);
+    timer = setTimeout(refresh, EVERY_MS);
+    if (document.hidden) return;
     try {
-      const view = await api.get("plugins");
-      replace(element, h("h1", { class: "visually-hidden" }, "Host"), lease(view), plugins(view), ticks(view));
+      show(await api.get("plugins"));
     } catch (error) {
-      if (api.signal.aborted || error.locked) return;
+      if (api.signal.aborted || error.locked) return clearTimeout(timer);
+      if (wrong === error.message) return; // said once
+      wrong = error.message;
+      places.clear();
       replace(element, failed(error, refresh));
-      return;
     }
-    timer = setTimeout(refresh, 5000);
+  }
+
+  // What scrolls and may have the focus is put in place once; only what it holds is made anew.
+  function show(view) {
+    const parts = [h("h1", { class: "visually-hidden" }, "Host"), lease(view), plugins(view), ticks(view)];
+    const stand = element.querySelectorAll(":scope > section").length === 2 && wrong === null;
+    wrong = null;
+    if (!stand) return replace(element, parts);
+    const old = element.querySelector(":scope > .lede");
+    if (old.textContent !== parts[1].textContent) old.replaceWith(parts[1]);
   }
 
   function lease({ host, lease: holder }) {
@@ -63,7 +81,15 @@ export async function mount(element, api) {
       h("thead", null, h("tr", null, heads.map((head) => h("th", { scope: "col", class: ["Last run", "Took", "Runs"].includes(head) && "num" }, head)))),
       h("tbody", null, rows),
     );
-    return h("section", { class: "card" }, h("h2", null, title), rows.length ? h("div", { class: "scroll-x", tabindex: "0", role: "region", "aria-label": title }, table) : h("p", { class: "muted" }, nothing));
+    const filling = rows.length ? table : h("p", { class: "muted" }, nothing);
+    const place = places.get(title);
+    if (place) {
+      const at = place.scrollLeft;
+      replace(place, filling).scrollLeft = at;
+      return place;
+    }
+    places.set(title, h("div", { class: "scroll-x", tabindex: "0", role: "region", "aria-label": title }, filling));
+    return h("section", { class: "card" }, h("h2", null, title), places.get(title));
   }
 
   await refresh();

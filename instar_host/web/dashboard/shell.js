@@ -195,6 +195,7 @@ function navigate(changes, { replace: instead = false } = {}) {
 }
 
 function say(state) {
+  if (live.dataset.state === state) return; // said once
   live.dataset.state = state;
   replace(live, { live: "live", waiting: "reconnecting …" }[state]);
 }

@@ -16,9 +16,10 @@ import gc
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -37,6 +38,8 @@ EXIT_USAGE = 2
 EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+GRACE_S = 0.5
+"""How long threads that are left may take to end before they are named."""
 
 OpenHost = Callable[["StateDir"], HostContext]
 
@@ -71,6 +74,7 @@ def main(
         _silence(sys.stdout, sys.stderr)
         return InstarError.exit_code
     if argv is None:
+        _name_what_goes_on()
         gc.freeze()  # the process ends with this: nobody need look through it for garbage
     return code
 
@@ -233,6 +237,21 @@ def _open_missing_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
+def _name_what_goes_on() -> None:
+    """A thread that a plugin left running keeps the program until it ends: say so, for nobody else
+    will.
+    """
+    ours = threading.main_thread()
+    left = [one for one in threading.enumerate() if one is not ours and not one.daemon]
+    for thread in left:
+        thread.join(GRACE_S / len(left))
+    names = ", ".join(thread.name for thread in left if thread.is_alive())
+    if names:
+        said = f"instar: done, and waiting for what a plugin left running ({names}); Ctrl-C ends it"
+        with suppress(OSError):
+            print(said, file=sys.stderr, flush=True)
 
 
 def _flushed(code: int) -> int:

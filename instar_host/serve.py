@@ -216,9 +216,9 @@ def _greet(
     lines = [f"instar serves {address}"]
     if terminal.is_tty:
         lines.append(f"  open   {link(address, token)}")
-        lines += [
-            f"         http://{name}:{urlsplit(address).port}" for name in options.allow_hosts
-        ]
+        port = urlsplit(address).port
+        names = [f"[{name.strip('[]')}]" if ":" in name else name for name in options.allow_hosts]
+        lines += [f"         http://{name}:{port}" for name in names]
         lines.append(f"  state  {host.state_dir}")
     print("\n".join(lines), file=terminal.out, flush=True)
 

@@ -194,3 +194,28 @@ def test_where_no_stream_takes_anything_the_exit_code_speaks() -> None:
     """1, as for every sentence, also where the sentence cannot be written."""
     assert with_streams(">/dev/full 2>&1", "--version").stdout == "1\n"
     assert with_streams("2>/dev/full", "open").stdout == "1\n"
+
+
+LINGERS = """
+import sys, threading
+from instar_host.cli import main
+threading.Thread(target=sys.stdin.read, name="their-poller").start()
+sys.argv = ["instar", "--version"]
+sys.exit(main())
+"""
+
+
+def test_a_thread_that_keeps_the_program_is_named() -> None:
+    """One that a plugin started and that is no daemon: a command was done, and silent for ever."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LINGERS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdin is not None
+        assert "what a plugin left running (their-poller)" in process.stderr.readline()
+        process.stdin.close()
+        assert process.wait(60) == 0

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -204,6 +205,15 @@ def test_an_allowed_name_is_answered(make_host: MakeHost) -> None:
     options = ServeOptions(port=0, allow_hosts=("Phone.LAN",))
     assert serve_until(stop, options, make_host(), terminal(is_tty=False), ask) == 0
     assert seen == [200, 403]
+
+
+def test_the_names_of_other_machines_are_printed_as_addresses(make_host: MakeHost) -> None:
+    """One that is made of numbers and colons stands in brackets, or no browser takes it."""
+    stop, shown = threading.Event(), terminal(is_tty=True)
+    options = ServeOptions(port=0, allow_hosts=("phone.lan", "fe80::1", "[fe80::2]"))
+    assert serve_until(stop, options, make_host(), shown, lambda _address: stop.set()) == 0
+    names = [line.strip() for line in text_of(shown).splitlines() if line.startswith("         ")]
+    assert [urlsplit(name).hostname for name in names] == ["phone.lan", "fe80::1", "fe80::2"]
 
 
 class Sampler:

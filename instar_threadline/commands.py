@@ -15,7 +15,7 @@ import msgspec
 
 from instar_host.calls import Call
 from instar_host.characters import json_for
-from instar_host.errors import ReadOnlyStateDir, UsageError
+from instar_host.errors import InstarError, ReadOnlyStateDir, UsageError
 from instar_host.lease import Lease
 from instar_host.records import Terminal
 from instar_threadline import export
@@ -46,7 +46,8 @@ class _Call(Call[ThreadlineService]):
     """One call over the threadline."""
 
     def views(self) -> Views:
-        """The views of an index that is as fresh as it can be."""
+        """The views of an index that is as fresh as it can be. Where it cannot be written now, a
+        full disk say, what is indexed already is shown, and why it is not more."""
         lease = Lease(self.host.state_dir)
         try:
             if lease.try_acquire():
@@ -55,9 +56,11 @@ class _Call(Call[ThreadlineService]):
                         pass
                 finally:
                     lease.release()
-        except ReadOnlyStateDir as error:  # then what is indexed already is shown
+        except (InstarError, OSError) as error:
             if not self.service.readers.exist():
                 raise IndexUnavailable(f"There is no index of messages yet: {error}") from error
+            if not isinstance(error, ReadOnlyStateDir):
+                self.terminal.err.write(f"{clean(str(error))}\n")
         return self.service.views()
 
     def fitted(self, line: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -173,3 +174,23 @@ def test_an_export_has_all_that_there_is_while_more_comes(
     seen.close()
     assert set(map(str, range(15))) <= set(found)
     assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("limit", [0, 300], ids=["nothing", "no page"])
+def test_what_is_indexed_is_shown_on_a_full_disk(
+    run: Run, state_dir: Path, capsys: pytest.CaptureFixture[str], limit: int
+) -> None:
+    """S5: looking needs no room: what cannot be taken in now is missing, and standard error says
+    why."""
+    run("list")
+    open_log(state_dir).record([received("later", thread_id="t-3")])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        code = main(["threads", "list", "--json", "--state-dir", str(state_dir)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = capsys.readouterr()
+    assert (code, json.loads(said.out)["count"]) == (0, 2)
+    assert said.err
+    assert json.loads(run("list", "--json")[1])["count"] == 3

@@ -54,7 +54,21 @@ _BY_WORDS: tuple[tuple[tuple[str, ...], type[ChatError]], ...] = (
         TopicsImpossible,
     ),
     (
-        ("not enough rights to send", "have no rights to send", "need administrator rights"),
-        TargetUnavailable,
+        (
+            "not enough rights to send",
+            "have no rights to send",
+            "need administrator rights",
+            "no write access",
+            "chat_write_forbidden",
+            "chat_send_",
+            "chat_restricted",
+            "upgraded to a supergroup",
+            "peer_id_invalid",
+            "channel_private",
+            "user_banned_in_channel",
+            "user_is_blocked",
+            "input_user_deactivated",
+        ),
+        TargetUnavailable,  # whatever the words are: no message of the queue is at fault
     ),
 )

@@ -165,9 +165,10 @@ class BridgeSettingsStore:
         """
         checked = checked_patch(patch)
         changes: list[Change] = []
+        host_section = _section_of(self._config.host_values)  # what a reader sees lies over it
 
         def change(section: dict[str, Any]) -> Mapping[str, Any]:
-            before = _decoded(section)
+            before = _decoded({**host_section, **section})
             if if_match is not None and if_match.strip() not in ("*", etag(before)):
                 raise SettingsConflict(
                     "Somebody else changed the settings since they were read; read them again."
@@ -250,6 +251,14 @@ def _decoded(section: Mapping[str, Any]) -> BridgeSettings:
             f"{SECTION} in config.json holds something else than settings: {error}. Mend it there"
             " first; nothing was changed."
         ) from None
+
+
+def _section_of(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The section in the settings of an embedding host; empty without one."""
+    found: Any = values
+    for key in SECTION.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _frozen(value: Any) -> bool | tuple[str, ...]:

@@ -81,6 +81,8 @@ class HostChat:
         made = self._create_topic(name)
         if not isinstance(made, int):
             raise TopicsImpossible("the host made no topic and does not say why")
+        if not 0 < made < 1 << 53:
+            raise TopicsImpossible(f"the host says that its topic is number {made}")
         return Topic(id=made, name=name)
 
     def send(self, topic_id: int | None, part: Part, *, silent: bool) -> Sent:

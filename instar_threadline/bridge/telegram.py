@@ -253,10 +253,12 @@ class TelegramClient:
             return (Ambiguous if outcome.left else NotSent)(outcome.failure)
         if outcome.status == 429 or (answer is not None and answer.error_code == 429):
             return RetryAfter(_pause_s(outcome, answer))
+        if outcome.status == 413:
+            return Rejected("it is too large for the server (HTTP 413)")
         if answer is None or answer.ok:
             return Ambiguous(f"an answer that is no answer (HTTP {outcome.status})")
         moved = answer.parameters.migrate_to_chat_id if answer.parameters else None
-        return classify(answer.error_code, answer.description, moved)
+        return classify(answer.error_code or outcome.status, answer.description, moved)
 
 
 def checked_base_url(base_url: str) -> str:

@@ -212,3 +212,14 @@ def test_if_match_protects_against_a_lost_change(tmp_path: Path) -> None:
         settings.update({"enabled": False}, if_match=seen)
     assert settings.get().enabled
     assert settings.update({"enabled": False}, if_match="*").enabled is False
+
+
+def test_what_a_host_sets_is_no_change_of_somebody_else(tmp_path: Path) -> None:
+    """Who read settings that lie over those of an embedding host may change them."""
+    host_values = {"threadline": {"telegramBridge": {"enabled": True, "denyList": ["fp-0"]}}}
+    config = Config.load(tmp_path, {}, host_values=host_values)
+    settings = BridgeSettingsStore(config, tmp_path, StillClock())
+    settings.update({"autoCreateTopics": True}, if_match=etag(settings.get()))
+    settings.add("denyList", "fp-1")
+    assert settings.get().deny_list == ("fp-0", "fp-1")
+    assert (settings.get().enabled, settings.get().auto_create_topics) == (True, True)

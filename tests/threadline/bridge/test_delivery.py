@@ -154,6 +154,9 @@ def test_c_58_and_c_59_nothing_empty_and_no_receipt_is_mirrored(world: World) ->
         (401, "Unauthorized"),
         (403, "Forbidden: bot was kicked from the supergroup chat"),
         (400, "Bad Request: chat not found"),
+        (400, "Bad Request: CHAT_WRITE_FORBIDDEN"),
+        (400, "Bad Request: CHAT_RESTRICTED"),
+        (400, "Bad Request: group chat was upgraded to a supergroup chat"),
     ],
 )
 def test_q2_a_chat_that_is_gone_pauses_and_keeps_the_queue(

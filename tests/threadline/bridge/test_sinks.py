@@ -7,9 +7,11 @@ from typing import Any, cast
 import pytest
 
 from instar_host.hookspecs import hookimpl
-from instar_host.records import HostContext
+from instar_host.records import HostContext, TopicSent
 from instar_threadline.bridge.intake import thread_of
 from instar_threadline.bridge.jsonl import JsonlFile
+from instar_threadline.bridge.port import TopicsImpossible
+from instar_threadline.bridge.sinks import HostChat
 from instar_threadline.records import BridgeSink, Mirror, Mirrored, SinkResult
 from tests.threadline.bridge.stage import MakeStage
 from tests.threadline.bridge.test_backfill import message
@@ -90,3 +92,21 @@ def test_the_file_sink_remembers_no_more_than_it_needs(tmp_path: Any) -> None:
     assert path.read_bytes().count(b"\n") == 3001
     assert sink._recent is not None
     assert len(sink._recent) <= 1000
+
+
+@pytest.mark.parametrize("made", [0, -1, 1 << 70])
+def test_a_topic_that_a_host_did_not_make_is_none(made: object) -> None:
+    """What is no number of a topic is never stored as one: it could not be read again."""
+
+    class Host:
+        def capabilities(self) -> frozenset[str]:
+            return frozenset()
+
+        def create_topic(self, _name: str) -> Any:
+            return made
+
+        def send(self, _topic_id: int | None, _text: str, *, silent: bool) -> TopicSent:
+            return TopicSent(ok=silent)
+
+    with pytest.raises(TopicsImpossible):
+        HostChat(Host(), lambda _words: None).create_topic("a topic")

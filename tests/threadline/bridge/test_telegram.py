@@ -288,3 +288,26 @@ def test_a_wrong_token_is_refused_before_it_is_used() -> None:
             transport=httpx.MockTransport(lambda _r: httpx.Response(200)),
         )
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (413, b"<html>Request Entity Too Large", Rejected),
+        (502, b'{"ok": false}', Ambiguous),
+        (403, b'{"ok": false, "description": "no"}', TargetUnavailable),
+    ],
+)
+def test_a_server_in_between_is_understood_by_its_status(
+    status: int, body: bytes, kind: type[ChatError]
+) -> None:
+    """A file that is too large for it is refused for good, and an outage is never a refusal."""
+    client = TelegramClient(
+        token=TOKEN,
+        chat_id=GROUP,
+        transport=httpx.MockTransport(
+            lambda _r: httpx.Response(status, stream=httpx.ByteStream(body))
+        ),
+    )
+    with pytest.raises(kind):
+        client.send(None, Part(text="hello"), silent=True)

@@ -187,11 +187,7 @@ class Lease:
         if not self._watches_forks:
             self._watches_forks = True
             _drop_in_children(self)
-        try:
-            self._write(None)
-        except BaseException:  # a full disk: a lease that names nobody is not kept
-            self._drop()
-            raise
+        self._write(None)
 
     def _write(self, address: str | None) -> None:
         entry = Holder(pid=self._pid, address=address, started_at=self._started_at, name=self._name)

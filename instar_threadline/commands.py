@@ -50,12 +50,12 @@ class _Call(Call[ThreadlineService]):
         full disk say, what is indexed already is shown, and why it is not more."""
         lease = Lease(self.host.state_dir)
         try:
-            if lease.try_acquire():
-                try:
+            try:
+                if lease.try_acquire():
                     while not self.service.index(lambda: False):
                         pass
-                finally:
-                    lease.release()
+            finally:  # also of one that could be taken and not be written
+                lease.release()
         except (InstarError, OSError) as error:
             if not self.service.readers.exist():
                 raise IndexUnavailable(f"There is no index of messages yet: {error}") from error

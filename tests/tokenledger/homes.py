@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.corpus import (
     START_MS,
     Counters,
@@ -26,6 +28,7 @@ from benchmarks.corpus import (
     summary,
     truth_of_tree,
 )
+from instar_host.config import Config
 from instar_host.testing import FakeClock, MakeHost
 from instar_tokenledger import answers
 from instar_tokenledger.ingest import Budget, Progress
@@ -246,3 +249,20 @@ def _merged(found: Json, members: Json) -> Json:
 
 def _dumps(value: Json) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def written(home: LedgerHome) -> None:
+    """Two requests in a closed ledger."""
+    home.write(SESSION, said("m1", "r1"), said("m2", "r2"))
+    home.scan()
+    home.service.close()
+
+
+def with_backups(home: LedgerHome) -> LedgerHome:
+    """The same home with the setting as it comes."""
+    settings = {"tokenLedger": {"claudeDirs": [str(home.claude)]}}
+    (home.state_dir / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    config = Config.load(home.state_dir, {})
+    home.host = msgspec.structs.replace(home.host, config=config)
+    home.restart()
+    return home

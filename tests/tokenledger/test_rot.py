@@ -49,7 +49,7 @@ def test_damage_that_a_question_meets_is_mended(home: LedgerHome) -> None:
     home.scan()
     home.service.close()
     assert not home.service.health.notes
-    with home.reading() as reading, pytest.raises(apsw.CorruptError):
+    with pytest.raises(apsw.CorruptError), home.reading() as reading:
         reading.connection.execute("SELECT count(*) FROM day_projects").fetchall()
     home.scan()
     home.assert_true()

@@ -134,17 +134,20 @@ class Look:
             raise
 
     def _add_known(self, tree: Tree) -> None:
-        """What the ledger has read; files of one folder mostly follow each other."""
-        within, path, number = None, b"", 0
+        """What the ledger has read, in any order."""
+        at: dict[bytes, int] = {}
+        """Numbers of folders by their paths as the ledger has them."""
+        within: bytes | None = None
         claimed: set[bytes | None] = set()
         known = iter(self._known_files(tree.source.name, tree.root[:-1]))
         while rows := list(islice(known, KNOWN_AT_A_TIME)):
             numbers, names, stamps, sizes = array("i"), [], array("q"), array("q")
             for folder, name, dev, inode, size, ctime_ns in rows:
-                if folder != within:
-                    within, path = folder, folder + b"/"
-                    number = self._folder_at(tree, path)
-                    claimed = self._claimed(tree, path)
+                number = at.get(folder, -1)
+                if number < 0:
+                    number = at[folder] = self._folder_at(tree, folder + b"/")
+                if tree.rivals and folder != within:
+                    within, claimed = folder, self._claimed(tree, folder + b"/")
                 if name not in claimed:
                     numbers.append(number)
                     names.append(name)
@@ -234,10 +237,11 @@ class Look:
         for name in listing.folders:
             self._folder_at(tree, folder.path + name + b"/")
         whole = self._take_names(tree, number, folder, listing)
+        if whole and listing.found is not None:
+            return trees.lasting_stamp(listing.found, now_ms)
         if listing.found is None or not listing.whole:
             folder.readable = bool(listing.files or listing.folders)
-            return 0
-        return trees.lasting_stamp(listing.found, now_ms) if whole else 0
+        return 0
 
     def _take_names(self, tree: Tree, number: int, folder: Folder, listing: Listing) -> bool:
         """Files that are new, and files that are not there any more; false for a listing that
@@ -252,7 +256,9 @@ class Look:
                 if names[row] is not None and not tree.selects(self._catalog.path(row)):
                     self._drop(row)
                 whole = whole and names[row] is None
-        for name in sorted(new.difference(self._claimed(tree, folder.path))):
+        if new and tree.rivals:
+            new -= self._claimed(tree, folder.path)
+        for name in sorted(new):
             self._catalog.add(number, name)
         return whole
 
@@ -354,8 +360,6 @@ class Look:
 
     def _claimed(self, tree: Tree, folder: bytes) -> set[bytes | None]:
         """Names of files of a folder that other roots hold already: each is read once."""
-        if not tree.rivals:
-            return set()
         names, catalog = self._catalog.names, self._catalog
         numbers = tree.rivals_at(folder)
         return {names[row] for number in numbers for row in catalog.files_of(number)}

@@ -30,8 +30,6 @@ LIST_ALL_S = 15 * 60
 """Every folder is listed this often, whatever its times say: some file systems tell them late."""
 LINK = "symlink"
 """What links in a tree, which are never followed, are counted under."""
-UNTELLABLE = "\ufffd".encode()
-"""What a watch puts for bytes of a name that are no text."""
 
 KnownFiles = Callable[[str, bytes], Iterable[tuple[bytes, bytes, int, int, int, int]]]
 """(source, root) -> (folder, name, dev, inode, size, ctime in ns) of what the ledger has read."""
@@ -328,19 +326,8 @@ class Look:
         row = self._catalog.row_of(number, name) if number is not None else None
         if row is not None:
             self._look_at(row)
-        elif self._may_matter(tree, path):
+        elif tree.may_hold(path):
             self._look_around(tree, folder)
-
-    def _may_matter(self, tree: Tree, path: bytes) -> bool:
-        """False for what is neither a transcript nor a folder that nobody has seen yet."""
-        if UNTELLABLE in path:
-            return True
-        try:
-            if tree.source.selects(path[len(tree.root) :]):
-                return True
-            return path + b"/" not in tree.folders and modes.S_ISDIR(os.lstat(path).st_mode)
-        except OSError:
-            return False
 
     def _look_around(self, tree: Tree, folder: bytes) -> None:
         """List the nearest known folder above, what is new below it, and look at its files."""

@@ -1,6 +1,6 @@
 """What is remembered of the folders that are looked at: whose they are, and what a stat showed.
 
-Holds what it is given, and asks the disk for nothing but whether a root is there.
+Holds what it is given, and asks the disk for a stat at most.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from instar_tokenledger.usage import TokenSource
 SETTLED_MS = 2_000
 """A folder that changed less than this ago is listed again: its times may not tell two changes
 apart."""
+UNTELLABLE = "\ufffd".encode()
+"""What a watch puts for bytes of a name that are no text."""
 NO_PATH = "not a path"
 """What a root that can be none is counted under."""
 
@@ -58,6 +60,17 @@ class Tree(msgspec.Struct, eq=False):
             return self.source.selects(path[len(self.root) :])
         except OSError:
             return True
+
+    def may_hold(self, path: bytes) -> bool:
+        """False for what is neither a transcript nor a folder that nobody has seen yet."""
+        if UNTELLABLE in path:
+            return True
+        try:
+            if self.source.selects(path[len(self.root) :]):
+                return True
+            return path + b"/" not in self.folders and modes.S_ISDIR(os.lstat(path).st_mode)
+        except OSError:
+            return False
 
     def rivals_at(self, folder: bytes) -> list[int]:
         """The numbers that a folder has in other trees."""

@@ -14,6 +14,7 @@ from instar_host.cli import main
 from instar_host.lease import Lease
 from instar_threadline import commands
 from instar_threadline.record import views
+from instar_threadline.record.readers import Readers
 from tests.screens import Screen
 from tests.threadline.logs import DAWN, GAIL, Seen, open_log, received, sent
 
@@ -184,6 +185,9 @@ def test_what_is_indexed_is_shown_on_a_full_disk(
     why."""
     run("list")
     open_log(state_dir).record([received("later", thread_id="t-3")])
+    readers = Readers(state_dir)  # of a host, say: without any, SQLite needs room to share memory
+    with readers.connection() as held:
+        held.execute("SELECT 1 FROM streams").fetchall()
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
@@ -191,6 +195,7 @@ def test_what_is_indexed_is_shown_on_a_full_disk(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     said = capsys.readouterr()
+    readers.close()
     assert (code, json.loads(said.out)["count"]) == (0, 2)
     assert said.err
     assert json.loads(run("list", "--json")[1])["count"] == 3

@@ -293,6 +293,10 @@ def test_search_pages_go_on_at_either_end_of_time(app: RunningHost) -> None:
         said = {"direction": "in", "threadId": f"t{i}", "text": "some words", "from": DAWN}
         app.client.post(MESSAGES, json={**said, "id": str(i), "timestamp": f"{day}T00:00:00Z"})
     threads(app, len(instants))
+    # Texts are indexed beside the messages.
+    until(
+        lambda: len(app.client.get(SEARCH, params={"q": "words"}).json()["hits"]) == len(instants)
+    )
     found, cursor = [], dict[str, str]()
     for _ in range(len(instants) + 1):
         answer = app.client.get(SEARCH, params={"q": "words", "limit": "1", **cursor})
